@@ -1,0 +1,1 @@
+//! Wiring: builds the parts of a gate from a checked configuration and returns the real bound addresses.

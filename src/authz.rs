@@ -1,0 +1,18 @@
+//! The pure core: who calls, what it needs, what it touches, and whether the policy gives it.
+//!
+//! Nothing here does I/O, reads a clock or knows a runtime: time and looked-up facts are arguments.
+//! The only way to a [`Permit`] is [`decide`], and forwarding demands one.
+
+pub mod catalog;
+pub mod dialect;
+pub mod identity;
+pub mod path;
+pub mod policy;
+pub mod reason;
+pub mod request;
+pub mod scope;
+pub mod snapshot;
+pub mod touch;
+
+pub use reason::{Class, Reason};
+pub use scope::{ScopeId, ScopeSet};

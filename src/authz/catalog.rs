@@ -1,0 +1,330 @@
+//! What a product's API is: its operations, the scopes each needs, and where its containers stand.
+//!
+//! This is the checked model; `file` mirrors the YAML, `matcher` finds the operation of a request,
+//! `container` finds its containers. A catalog never changes while the process runs.
+
+pub mod builtin;
+pub mod container;
+pub mod file;
+pub mod matcher;
+
+use std::sync::Arc;
+
+use super::scope::{ScopeId, ScopeSet};
+
+/// A kind of container, numbered in catalog order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KindId(pub u8);
+
+/// One of the scope languages of a product, numbered in catalog order. At most 16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VocabularyId(pub u8);
+
+/// A kind of credential (`oauth`, `connect`, `bot`, …), numbered in catalog order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialKindId(pub u8);
+
+/// An operation, numbered in catalog order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub u16);
+
+/// A set of vocabularies, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VocabularySet(pub u16);
+
+impl VocabularySet {
+    pub const ALL: Self = Self(u16::MAX);
+
+    #[inline]
+    pub fn contains(self, vocabulary: VocabularyId) -> bool {
+        self.0 & (1 << (vocabulary.0 & 15)) != 0
+    }
+}
+
+/// The values that a fact on which scopes depend (Slack's conversation type) may have, as bits.
+/// A catalog has at most one such fact, of at most 8 values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VariantMask(pub u8);
+
+impl VariantMask {
+    pub const NONE: Self = Self(0);
+    pub const ALL: Self = Self(u8::MAX);
+
+    #[inline]
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Each single value in the mask.
+    #[inline]
+    pub fn each(self) -> impl Iterator<Item = Self> {
+        (0..8).map(|bit| Self(1 << bit)).filter(move |one| self.intersects(*one))
+    }
+}
+
+/// A product's API, checked and numbered.
+#[derive(Debug)]
+pub struct Catalog {
+    pub product: Arc<str>,
+    pub release: String,
+    pub dialect: DialectName,
+    /// SHA-256 of the compact form, as lower-case hex: start-up logs a change of it.
+    pub digest: String,
+    /// Where a credential may stand besides `Authorization`.
+    pub tokens: TokenPlaces,
+    pub containers: Box<[ContainerKind]>,
+    pub vocabularies: Box<[Box<str>]>,
+    pub scopes: Box<[Scope]>,
+    /// By `CredentialKindId`.
+    pub kinds: Box<[CredentialKind]>,
+    /// Names of the values of the variant fact (`public`, `private`, `im`, `mpim`), by bit.
+    pub variants: Box<[Box<str>]>,
+    /// By `OperationId`.
+    pub operations: Box<[Operation]>,
+    /// The scope `gate:call`.
+    pub gate_call: ScopeId,
+    /// Every scope of the vendor's: what `scopes: all` in a grant stands for.
+    pub vendor_scopes: ScopeSet,
+    pub matcher: matcher::Matcher,
+}
+
+/// The shape in which a product's SDKs expect an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialectName {
+    Problem,
+    Slack,
+    Atlassian,
+}
+
+/// Query and body members that hold a credential (Slack's `token`, Buddy's `access_token`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenPlaces {
+    pub query: Box<[Box<str>]>,
+    /// Top-level members of a form or JSON body.
+    pub body: Box<[Box<str>]>,
+}
+
+/// A kind of container, and how its ids are written.
+#[derive(Debug)]
+pub struct ContainerKind {
+    pub name: Box<str>,
+    /// What an immutable id looks like (whole text).
+    pub id: Option<regex::Regex>,
+    /// What a changeable name looks like: a key, a slug, `#general` (whole text).
+    pub key: Option<regex::Regex>,
+    pub fold: Fold,
+    pub within: Option<KindId>,
+}
+
+/// Case of ids and names: folded for comparison, never in what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fold {
+    #[default]
+    None,
+    Upper,
+    Lower,
+}
+
+/// A scope of one catalog.
+#[derive(Debug)]
+pub struct Scope {
+    pub name: Box<str>,
+    pub class: ScopeClass,
+    /// The vocabularies that it is a word of.
+    pub vocabularies: VocabularySet,
+    /// Itself and every scope that it implies, through any number of steps and `same_as`.
+    pub down: ScopeSet,
+    /// Itself and every scope that implies it: what a revocation of it takes.
+    pub up: ScopeSet,
+}
+
+/// What a scope rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScopeClass {
+    /// Operations.
+    Vendor,
+    /// The vendor's, but ruling something other than an operation.
+    Side(ScopeSide),
+    /// scopegate's own, on top of the vendor's.
+    Guard,
+    /// `gate:call`.
+    Call,
+}
+
+/// What a scope that rules no operation rules instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeSide {
+    Arguments,
+    Events,
+    SignIn,
+    Umbrella,
+}
+
+/// A kind of credential: the vocabularies it can use, and whom it stands for.
+#[derive(Debug)]
+pub struct CredentialKind {
+    pub name: Box<str>,
+    pub vocabularies: VocabularySet,
+    pub actor: ActorRule,
+}
+
+/// Whom a kind of credential stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorRule {
+    App,
+    User,
+    /// User when the credential names one, else app.
+    Evidence,
+}
+
+/// One operation of the API.
+#[derive(Debug)]
+pub struct Operation {
+    pub id: Box<str>,
+    pub method: http::Method,
+    pub template: Box<str>,
+    pub needs: Needs,
+    /// Guards: part of every line.
+    pub guards: Box<[ScopeId]>,
+    /// Every scope in any line, and the guards.
+    pub all_scopes: ScopeSet,
+    pub touches: Touches,
+    /// What narrows the variant fact, besides the container itself.
+    pub variant_sources: Box<[VariantSource]>,
+    /// Variants that some line speaks of; `ALL` when no line is conditional.
+    pub variants: VariantMask,
+    /// It must be judged with its body at hand.
+    pub body: bool,
+}
+
+/// The scopes an operation needs.
+#[derive(Debug)]
+pub enum Needs {
+    /// The vendor's description states none: refused.
+    Unknown,
+    /// Written by hand: `gate:call` suffices.
+    None { why: Box<str> },
+    /// In a vocabulary any line suffices; a line must be held whole.
+    Lines(Box<[VocabularyLines]>),
+}
+
+/// The lines of one vocabulary.
+#[derive(Debug)]
+pub struct VocabularyLines {
+    pub vocabulary: VocabularyId,
+    pub lines: Box<[Line]>,
+}
+
+/// Scopes that must all be held. An empty line is a load error.
+#[derive(Debug)]
+pub struct Line {
+    pub scopes: Box<[ScopeId]>,
+    /// The variants in which this line counts.
+    pub when: VariantMask,
+}
+
+/// What an operation reaches.
+#[derive(Debug)]
+pub enum Touches {
+    Nothing {
+        why: Box<str>,
+    },
+    /// All containers, or cannot be told.
+    Tenant {
+        why: Box<str>,
+    },
+    Containers(Box<[Place]>),
+}
+
+/// Where a container is named in a request.
+#[derive(Debug)]
+pub struct Place {
+    pub kind: KindId,
+    pub at: PlaceAt,
+    pub reading: Reading,
+    pub absent: Absent,
+    /// Its presence makes the whole operation `tenant` (a `parent.id` that nothing resolves yet).
+    pub present_is_tenant: bool,
+    /// A comma-separated or repeated value: each is a container.
+    pub list: bool,
+    /// Places of one group name the same container in two ways; both present count as `tenant`.
+    pub group: Option<u8>,
+}
+
+/// A place in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceAt {
+    /// The n-th parameter of the path template.
+    Path(u8),
+    Query(Box<str>),
+    Header(http::HeaderName),
+    /// A JSON pointer into the body (RFC 6901).
+    Body(Box<str>),
+    /// Slack: in the query, a form or the top level of a JSON body, but in one of them.
+    Argument(Box<str>),
+}
+
+/// How the text at a place is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// An id or name of the container itself.
+    Container,
+    /// A Jira issue: `PROJ-1` lies in PROJ if the gate says so; digits tell nothing.
+    IssueKey,
+    /// A Slack conversation: the first letter may tell its type.
+    Conversation,
+}
+
+/// What an absent place means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// `bad_request`.
+    #[default]
+    Deny,
+    /// The operation then reaches the whole tenant.
+    Tenant,
+    /// Another place tells; if none does, `tenant`.
+    Skip,
+}
+
+/// An argument that tells the variant.
+#[derive(Debug)]
+pub struct VariantSource {
+    pub at: PlaceAt,
+    pub values: Box<[(Box<str>, VariantMask)]>,
+    /// Comma-separated: each named variant is reached.
+    pub list: bool,
+    /// What absence means.
+    pub absent: VariantMask,
+}
+
+impl Catalog {
+    pub fn scope(&self, name: &str) -> Option<ScopeId> {
+        self.scopes.iter().position(|scope| &*scope.name == name).and_then(ScopeId::new)
+    }
+
+    pub fn scope_name(&self, scope: ScopeId) -> &str {
+        self.scopes.get(scope.index()).map_or("?", |scope| &scope.name)
+    }
+
+    pub fn operation(&self, id: &str) -> Option<OperationId> {
+        let index = self.operations.iter().position(|operation| &*operation.id == id)?;
+        u16::try_from(index).ok().map(OperationId)
+    }
+
+    pub fn container_kind(&self, name: &str) -> Option<KindId> {
+        let index = self.containers.iter().position(|kind| &*kind.name == name)?;
+        u8::try_from(index).ok().map(KindId)
+    }
+
+    pub fn kind(&self, name: &str) -> Option<CredentialKindId> {
+        let index = self.kinds.iter().position(|kind| &*kind.name == name)?;
+        u8::try_from(index).ok().map(CredentialKindId)
+    }
+}

@@ -1,0 +1,4 @@
+//! The policy: what admins write (`document`, parsed by `file`), compiled (`compile`) to integers and bits.
+
+pub mod document;
+pub mod file;

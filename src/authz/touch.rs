@@ -1,0 +1,87 @@
+//! What one request touches: containers by name, the whole tenant, or nothing.
+
+use std::borrow::Cow;
+
+use super::catalog::{KindId, VariantMask};
+
+/// What one request touches, and which variants of the operation it may be.
+#[derive(Debug)]
+pub struct Touched<'r> {
+    pub reach: Reach<'r>,
+    /// Every value that the variant fact may have. Each must pass.
+    pub variants: VariantMask,
+}
+
+/// How far a request reaches.
+#[derive(Debug)]
+pub enum Reach<'r> {
+    Nothing,
+    Tenant,
+    /// At least one. Each must be held.
+    Containers(ContainerList<'r>),
+}
+
+/// A container as the request names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerRef<'r> {
+    pub kind: KindId,
+    pub name: ContainerName<'r>,
+}
+
+/// How a container is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerName<'r> {
+    /// By its immutable id.
+    Id(Cow<'r, str>),
+    /// By a key, slug or name that the gate takes as written (`names: as_written`, `issue_keys: prefix`).
+    Name(Cow<'r, str>),
+    /// By a name that may prove a refusal, never a permit.
+    Hint(Cow<'r, str>),
+    /// Not at all: an id that only a look-up could place.
+    Unknown,
+}
+
+impl ContainerName<'_> {
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Id(text) | Self::Name(text) | Self::Hint(text) => Some(text),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// The containers of a request: one inline (the usual case costs no allocation), more on the heap.
+#[derive(Debug)]
+pub enum ContainerList<'r> {
+    One([ContainerRef<'r>; 1]),
+    Many(Vec<ContainerRef<'r>>),
+}
+
+/// The most containers one request may name.
+pub const CONTAINERS_MAX: usize = 1_000;
+
+impl<'r> ContainerList<'r> {
+    pub fn one(container: ContainerRef<'r>) -> Self {
+        Self::One([container])
+    }
+
+    pub fn as_slice(&self) -> &[ContainerRef<'r>] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+
+    /// Adds a container that is not there yet.
+    pub fn push(self, container: ContainerRef<'r>) -> Self {
+        if self.as_slice().contains(&container) {
+            return self;
+        }
+        let mut many = match self {
+            Self::One([one]) => vec![one],
+            Self::Many(many) => many,
+        };
+        many.push(container);
+        Self::Many(many)
+    }
+}

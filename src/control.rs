@@ -1,0 +1,1 @@
+//! The control plane: everything that is not on the way of a request.

@@ -1,0 +1,1 @@
+//! Turns vendors' API descriptions into catalogs.

@@ -1,0 +1,123 @@
+//! What is wrong with a file, said to the person who wrote it: where, what, and how to mend it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A place in a file, both counted from 1. `line == 0` means the file as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct At {
+    pub line: u32,
+    pub column: u32,
+}
+
+/// A value with the place it was written at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    pub value: T,
+    pub at: At,
+}
+
+impl<T> Spanned<T> {
+    pub fn new(value: T, at: At) -> Self {
+        Self { value, at }
+    }
+}
+
+/// How bad it is: an error keeps the document out, a warning does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing wrong in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub file: Arc<Path>,
+    pub at: At,
+    pub message: String,
+    /// What to do about it; "did you mean" goes here.
+    pub help: Option<String>,
+    /// The line of the file that `at` names, where it was at hand.
+    pub snippet: Option<String>,
+}
+
+impl Problem {
+    pub fn error(file: &Arc<Path>, at: At, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: Arc::clone(file),
+            at,
+            message: message.into(),
+            help: None,
+            snippet: None,
+        }
+    }
+
+    pub fn warning(file: &Arc<Path>, at: At, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, at, message) }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// The path of a problem's file, made from anything path-like.
+pub fn file_name(path: impl Into<PathBuf>) -> Arc<Path> {
+    Arc::from(path.into())
+}
+
+/// The candidate nearest to `word`, if one is near enough to be what was meant.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let budget = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= budget)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance, on characters.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut previous: Vec<usize> = (0..=right.len()).collect();
+    for (row, a) in left.chars().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, b) in right.iter().enumerate() {
+            let substitute = previous.get(column).copied().unwrap_or(usize::MAX - 1) + usize::from(a != *b);
+            let delete = previous.get(column + 1).copied().unwrap_or(usize::MAX - 1) + 1;
+            let insert = current.get(column).copied().unwrap_or(usize::MAX - 1) + 1;
+            current.push(substitute.min(delete).min(insert));
+        }
+        previous = current;
+    }
+    previous.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_word_is_proposed_and_a_far_one_is_not() {
+        assert_eq!(did_you_mean("read:jira-wrok", ["write:jira-work", "read:jira-work"]), Some("read:jira-work"));
+        assert_eq!(did_you_mean("chat:write", ["files:read"]), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! The data plane hub: `handle` cannot fail, `answer` is the life of a request.

@@ -1,0 +1,1 @@
+//! Orderly shutdown: readiness goes first, then a delay, then the drain.
