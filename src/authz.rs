@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod dialect;
+pub mod gate;
 pub mod identity;
 pub mod path;
 pub mod policy;

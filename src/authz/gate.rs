@@ -1,0 +1,43 @@
+//! What the core must know of the gate that a request came through.
+
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+
+/// The settings of one gate that bear on judgement. Fixed while the process runs.
+#[derive(Debug)]
+pub struct GateRules {
+    pub name: Arc<str>,
+    pub catalog: Arc<Catalog>,
+    pub identify: Identify,
+    pub tenant: TenantRule,
+    /// `issue_keys: prefix`: PROJ-1 lies in PROJ. Unsound where issues are moved.
+    pub issue_keys_prefix: bool,
+    /// `names: as_written`: a key is the container that the policy writes the same way. Unsound where keys change.
+    pub names_as_written: bool,
+    /// `channel_types: prefix`: `C…` is public, `G…` private or mpim. Unsound where channels are shared.
+    pub channel_types_prefix: bool,
+    /// The gate itself is under `observe` until this Unix time in milliseconds.
+    pub observe_until_ms: Option<i64>,
+}
+
+/// The identity methods that a gate takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Identify {
+    pub gate_key: bool,
+    pub token: bool,
+    pub connect_jwt: bool,
+}
+
+/// How the tenant of a request is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TenantRule {
+    /// Every request is for this tenant.
+    Fixed(Arc<str>),
+    /// By the canonical host name (lower case, no port, no trailing dot).
+    Host(Vec<(Box<str>, Arc<str>)>),
+    /// By the `{tenant}` of a base path (`/ex/jira/{tenant}`): the listed ones.
+    Path(Vec<Arc<str>>),
+    /// By the credential: the tenant of its installation, among the listed ones.
+    Token(Vec<Arc<str>>),
+}
