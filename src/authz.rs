@@ -7,6 +7,9 @@ pub mod catalog;
 pub mod dialect;
 pub mod gate;
 pub mod identity;
+pub mod judge;
+#[cfg(test)]
+mod naive;
 pub mod path;
 pub mod policy;
 pub mod reason;
@@ -14,6 +17,8 @@ pub mod request;
 pub mod scope;
 pub mod snapshot;
 pub mod touch;
+#[cfg(test)]
+mod toy;
 
 pub use reason::{Class, Reason};
 pub use scope::{ScopeId, ScopeSet};

@@ -1,5 +1,14 @@
-//! The policy: what admins write (`document`, parsed by `file`), compiled (`compile`) to integers and bits.
+//! The policy: what admins write (`document`, parsed by `file`), compiled (`compile`) to integers and bits, and
+//! linked (`link`) into one state that requests are judged by.
 
+pub mod app;
+pub mod area;
+pub mod compile;
+pub mod condition;
 pub mod credentials;
 pub mod document;
 pub mod file;
+pub mod link;
+pub mod part;
+
+pub use link::Policy;

@@ -1,1 +1,34 @@
-//!
+//! Everything a request is judged by, compiled and immutable, with a generation number and a digest.
+
+use std::sync::Arc;
+
+use super::policy::Policy;
+use super::policy::compile::Catalogs;
+
+/// Catalogs, policy and overrides at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Grows by one with each published snapshot; a request compares it right before its first byte goes upstream.
+    pub generation: u64,
+    /// SHA-256 over the documents in force, as lower-case hex.
+    pub digest: String,
+    pub catalogs: Arc<Catalogs>,
+    /// `None` until a whole, settled folder has been read: every request is then refused with `no_policy`.
+    pub states: Option<States>,
+}
+
+/// The states that must both permit (law 7).
+#[derive(Debug, Clone)]
+pub struct States {
+    /// The newest readable state: what takes away is in force here at once.
+    pub newest: Arc<Policy>,
+    /// The last whole state, where it is another one: what gives waits for it.
+    pub whole: Option<Arc<Policy>>,
+}
+
+impl Snapshot {
+    /// Before any policy was read.
+    pub fn empty(catalogs: Arc<Catalogs>) -> Self {
+        Self { generation: 0, digest: String::new(), catalogs, states: None }
+    }
+}

@@ -1,0 +1,69 @@
+//! An app as the hot path sees it: its installations, and the linked parts that rule it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::area::LinkedSets;
+use super::condition::LinkedGroups;
+use super::part::Part;
+
+/// A product that policies may speak of, numbered in the order of the catalogs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProductId(pub u8);
+
+/// A third-party program.
+#[derive(Debug)]
+pub struct App {
+    /// `slack/assist`
+    pub name: Arc<str>,
+    pub title: Arc<str>,
+    pub contact: Arc<str>,
+    pub product: ProductId,
+    pub installations: Box<[Installation]>,
+    /// Its own documents and overrides, each linked to the sets and groups it names.
+    pub parts: Box<[LinkedPart]>,
+}
+
+/// A part with its references resolved.
+#[derive(Debug, Clone)]
+pub struct LinkedPart {
+    pub part: Arc<Part>,
+    pub sets: LinkedSets,
+    pub groups: LinkedGroups,
+}
+
+/// An app in a tenant.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    pub tenant: Arc<str>,
+    pub tenant_name: Option<Arc<str>>,
+    pub installed_at_ms: Option<i64>,
+    pub install_window_ms: i64,
+    /// Windows that commands opened, from and until.
+    pub windows: Box<[(i64, i64)]>,
+    pub observe_until_ms: Option<i64>,
+    /// Who suspended it, where that is written.
+    pub suspended: Option<(Arc<Path>, u32)>,
+    pub file: Arc<Path>,
+    pub line: u32,
+}
+
+impl Installation {
+    /// Whether the install window is open: for a while after the installation, and while a command opened it.
+    pub fn window_open(&self, now_ms: i64) -> bool {
+        let after_install =
+            self.installed_at_ms.is_some_and(|at| at <= now_ms && now_ms < at.saturating_add(self.install_window_ms));
+        after_install || self.windows.iter().any(|(from, until)| *from <= now_ms && now_ms < *until)
+    }
+
+    /// The moment from which `after_install` counts: the later of the installation and the last window opened.
+    pub fn counted_from(&self, now_ms: i64) -> Option<i64> {
+        let opened = self.windows.iter().map(|(from, _)| *from).filter(|from| *from <= now_ms).max();
+        self.installed_at_ms.max(opened)
+    }
+
+    /// Whether refusals for want of a grant pass, recorded.
+    pub fn observed(&self, now_ms: i64) -> bool {
+        self.observe_until_ms.is_some_and(|until| now_ms < until)
+    }
+}

@@ -1,0 +1,204 @@
+//! Where a rule holds: everywhere in the tenant, or in containers by kind.
+//!
+//! A container that cannot be told is unmet in a grant and met in a revocation (law 9), so every question here has
+//! three answers.
+
+use std::sync::Arc;
+
+use crate::authz::catalog::{Catalog, KindId};
+use crate::authz::touch::{ContainerName, ContainerRef, Reach};
+
+/// An answer that may not be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    Yes,
+    No,
+    CannotTell,
+}
+
+impl Met {
+    /// The stronger of two alternatives: one `Yes` suffices.
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::CannotTell, _) | (_, Self::CannotTell) => Self::CannotTell,
+            (Self::No, Self::No) => Self::No,
+        }
+    }
+}
+
+/// How a policy writes a container: by immutable id, or by a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    Id,
+    Name,
+}
+
+/// One container as a policy writes it, folded for comparison.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedContainer {
+    pub form: Form,
+    pub text: Box<str>,
+}
+
+/// Containers of one kind, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Containers(Box<[NamedContainer]>);
+
+impl Containers {
+    pub fn new(mut containers: Vec<NamedContainer>) -> Self {
+        containers.sort_unstable();
+        containers.dedup();
+        Self(containers.into_boxed_slice())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &NamedContainer> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the container that a request names is one of these.
+    fn holds(&self, name: &ContainerName<'_>) -> Met {
+        match name {
+            ContainerName::Id(text) => self.holds_as(Form::Id, text),
+            ContainerName::Name(text) => self.holds_as(Form::Name, text),
+            // A hint may prove a refusal and never a permit: both come out of "cannot tell".
+            ContainerName::Hint(_) | ContainerName::Unknown if self.0.is_empty() => Met::No,
+            ContainerName::Hint(_) | ContainerName::Unknown => Met::CannotTell,
+        }
+    }
+
+    /// A container written in the other form may be the same one: nobody can tell without a look-up.
+    fn holds_as(&self, form: Form, text: &str) -> Met {
+        let found = self.0.binary_search_by(|container| (container.form, &*container.text).cmp(&(form, text)));
+        match found {
+            Ok(_) => Met::Yes,
+            Err(_) if self.0.iter().any(|container| container.form != form) => Met::CannotTell,
+            Err(_) => Met::No,
+        }
+    }
+}
+
+/// A `set` document of one tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ContainerSet {
+    pub name: Arc<str>,
+    pub tenant: Arc<str>,
+    pub kinds: Box<[(KindId, Containers)]>,
+}
+
+/// `in:` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Area {
+    All,
+    Kinds(Box<[KindArea]>),
+}
+
+/// The containers of one kind in a rule: those written out, and the sets referred to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KindArea {
+    pub kind: KindId,
+    pub named: Containers,
+    /// Indices into the part's set references.
+    pub sets: Box<[u16]>,
+}
+
+/// The sets that a part refers to, as found when linking: for each reference one set per tenant that has it.
+pub type LinkedSets = Box<[Box<[Arc<ContainerSet>]>]>;
+
+/// What an area is asked against: the caller's tenant, the catalog's nesting, and the linked sets.
+#[derive(Clone, Copy)]
+pub struct AreaContext<'p> {
+    pub catalog: &'p Catalog,
+    pub tenant: &'p str,
+    pub sets: &'p LinkedSets,
+}
+
+impl Area {
+    pub fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+
+    /// Whether a container lies in this area, as far as a grant asks: inside what it names.
+    pub fn grants(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
+        match self {
+            Self::All => Met::Yes,
+            Self::Kinds(kinds) => kinds
+                .iter()
+                .filter(|area| area.kind == container.kind)
+                .fold(Met::No, |met, area| met.or(area.holds(container, context))),
+        }
+    }
+
+    /// Whether a revocation in this area reaches the container. A container of another kind that lies within, or
+    /// around, one of ours may be reached; which one it is only a look-up could tell, so it counts as reached.
+    pub fn revokes(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
+        let Self::Kinds(kinds) = self else { return Met::Yes };
+        kinds.iter().fold(Met::No, |met, area| {
+            met.or(match () {
+                () if area.kind == container.kind => area.holds(container, context),
+                () if nested(context.catalog, area.kind, container.kind) && area.any_in(context) => Met::CannotTell,
+                () => Met::No,
+            })
+        })
+    }
+
+    /// Whether the area holds any container of the caller's tenant.
+    pub fn anywhere(&self, context: AreaContext<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Kinds(kinds) => kinds.iter().any(|area| area.any_in(context)),
+        }
+    }
+
+    /// Whether a revocation in this area reaches a request.
+    pub fn reaches(&self, reach: &Reach<'_>, context: AreaContext<'_>) -> Met {
+        match reach {
+            Reach::Nothing if self.is_all() => Met::Yes,
+            Reach::Nothing => Met::No,
+            Reach::Tenant if self.anywhere(context) => Met::Yes,
+            Reach::Tenant => Met::No,
+            Reach::Containers(containers) => {
+                containers.as_slice().iter().fold(Met::No, |met, container| met.or(self.revokes(container, context)))
+            }
+        }
+    }
+}
+
+impl KindArea {
+    fn holds(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
+        self.in_tenant(context).fold(self.named.holds(&container.name), |met, set| met.or(set.holds(&container.name)))
+    }
+
+    fn any_in(&self, context: AreaContext<'_>) -> bool {
+        !self.named.is_empty() || self.in_tenant(context).any(|set| !set.is_empty())
+    }
+
+    /// The containers of our kind in the sets that speak for the caller's tenant.
+    fn in_tenant<'p>(&'p self, context: AreaContext<'p>) -> impl Iterator<Item = &'p Containers> {
+        self.sets
+            .iter()
+            .filter_map(move |reference| context.sets.get(usize::from(*reference)))
+            .flat_map(|sets| sets.iter())
+            .filter(move |set| *set.tenant == *context.tenant)
+            .flat_map(|set| set.kinds.iter())
+            .filter(|(kind, _)| *kind == self.kind)
+            .map(|(_, containers)| containers)
+    }
+}
+
+/// Whether one kind lies within the other, through any number of steps.
+fn nested(catalog: &Catalog, one: KindId, other: KindId) -> bool {
+    lies_within(catalog, one, other) || lies_within(catalog, other, one)
+}
+
+fn lies_within(catalog: &Catalog, inner: KindId, outer: KindId) -> bool {
+    let outer_of = |kind: KindId| catalog.containers.get(usize::from(kind.0)).and_then(|kind| kind.within);
+    // No more steps than kinds: a catalog with a cycle is a load error, and would still end here.
+    std::iter::successors(outer_of(inner), |kind| outer_of(*kind))
+        .take(catalog.containers.len())
+        .any(|kind| kind == outer)
+}

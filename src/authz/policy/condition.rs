@@ -1,0 +1,215 @@
+//! On what terms a rule holds: for whom, when, in which tenants.
+//!
+//! A condition is asked with the caller's facts and the request's time; it reads no clock. One that cannot be told
+//! is unmet in a grant and met in a revocation (law 9).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::app::Installation;
+use super::area::Met;
+use super::document::ActorWord;
+
+/// Whom the caller acts as; `Unknown` only for a credential that no policy ever named (a gate under `observe`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    App,
+    User,
+    Unknown,
+}
+
+impl Actor {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::User => "user",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The facts of a caller that conditions ask about.
+#[derive(Debug, Clone, Copy)]
+pub struct CallerFacts<'c> {
+    pub tenant: &'c str,
+    /// `None`: no installation is known (a gate under `observe`).
+    pub installation: Option<&'c Installation>,
+    pub actor: Actor,
+    pub user: Option<&'c str>,
+    pub pipeline: Option<&'c str>,
+    /// Unix time in milliseconds.
+    pub now_ms: i64,
+}
+
+/// A set of actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Actors {
+    pub app: bool,
+    pub user: bool,
+}
+
+impl Actors {
+    pub const ALL: Self = Self { app: true, user: true };
+
+    pub fn of(words: impl IntoIterator<Item = ActorWord>) -> Self {
+        words.into_iter().fold(Self { app: false, user: false }, |actors, word| match word {
+            ActorWord::App => Self { app: true, ..actors },
+            ActorWord::User => Self { user: true, ..actors },
+        })
+    }
+
+    fn holds(self, actor: Actor) -> Met {
+        match actor {
+            Actor::App if self.app => Met::Yes,
+            Actor::User if self.user => Met::Yes,
+            Actor::App | Actor::User => Met::No,
+            Actor::Unknown if self == Self::ALL => Met::Yes,
+            Actor::Unknown => Met::CannotTell,
+        }
+    }
+
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        [self.app.then_some("app"), self.user.then_some("user")].into_iter().flatten()
+    }
+}
+
+/// A `group` document of one tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UserGroup {
+    pub name: Arc<str>,
+    pub tenant: Arc<str>,
+    pub users: HashSet<Box<str>>,
+}
+
+/// The groups that a part refers to: for each reference one group per tenant that has it.
+pub type LinkedGroups = Box<[Box<[Arc<UserGroup>]>]>;
+
+/// `users: {ids, groups}`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UserSelector {
+    /// Sorted.
+    pub ids: Box<[Box<str>]>,
+    /// Indices into the part's group references.
+    pub groups: Box<[u16]>,
+}
+
+/// The terms of a rule. Rules of one document share equal ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Condition {
+    pub actors: Actors,
+    /// `None`: any user, or none.
+    pub users: Option<UserSelector>,
+    /// `None`: any pipeline, or none.
+    pub pipelines: Option<Box<[Box<str>]>>,
+    /// `None`: every tenant.
+    pub tenants: Option<Box<[Box<str>]>>,
+    pub from_ms: Option<i64>,
+    pub until_ms: Option<i64>,
+    pub after_install_ms: Option<i64>,
+    pub unless_install_window: bool,
+    /// `where:` limits an argument that the catalog does not tell yet.
+    pub arguments: bool,
+}
+
+/// The first term that fails, in the order in which reasons count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmet {
+    Tenant,
+    NotYetValid,
+    Expired,
+    Actor,
+    User,
+    Pipeline,
+    Argument,
+}
+
+impl Condition {
+    /// Whether a grant's terms are met; what cannot be told is not.
+    pub fn grants(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Result<(), Unmet> {
+        let terms: [(Unmet, Met); 5] = [
+            (Unmet::Tenant, self.tenant_met(caller.tenant)),
+            (Unmet::Actor, self.actors.holds(caller.actor)),
+            (Unmet::User, self.users_met(caller, groups)),
+            (Unmet::Pipeline, self.pipelines_met(caller.pipeline)),
+            (Unmet::Argument, if self.arguments { Met::CannotTell } else { Met::Yes }),
+        ];
+        let [tenant, others @ ..] = terms;
+        if tenant.1 != Met::Yes {
+            return Err(tenant.0);
+        }
+        self.grant_time(caller)?;
+        others.into_iter().find(|(_, met)| *met != Met::Yes).map_or(Ok(()), |(unmet, _)| Err(unmet))
+    }
+
+    /// Whether a revocation's terms are met; what cannot be told is. A closed install window is asked separately.
+    pub fn revokes(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> bool {
+        self.tenant_met(caller.tenant) != Met::No
+            && self.revocation_time(caller)
+            && self.actors.holds(caller.actor) != Met::No
+            && self.users_met(caller, groups) != Met::No
+            && self.pipelines_met(caller.pipeline) != Met::No
+            && !(self.unless_install_window && window_open(caller))
+    }
+
+    fn tenant_met(&self, tenant: &str) -> Met {
+        match &self.tenants {
+            None => Met::Yes,
+            Some(tenants) if tenants.iter().any(|one| **one == *tenant) => Met::Yes,
+            Some(_) => Met::No,
+        }
+    }
+
+    fn users_met(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Met {
+        let Some(selector) = &self.users else { return Met::Yes };
+        let Some(user) = caller.user else { return Met::CannotTell };
+        if selector.ids.binary_search_by(|id| (**id).cmp(user)).is_ok() {
+            return Met::Yes;
+        }
+        selector.groups.iter().fold(Met::No, |met, reference| {
+            let groups = groups.get(usize::from(*reference)).map_or(&[][..], |groups| &groups[..]);
+            // A group that this tenant does not have tells nothing of the user.
+            let own = groups.iter().find(|group| *group.tenant == *caller.tenant);
+            met.or(own.map_or(Met::CannotTell, |group| if group.users.contains(user) { Met::Yes } else { Met::No }))
+        })
+    }
+
+    fn pipelines_met(&self, pipeline: Option<&str>) -> Met {
+        match (&self.pipelines, pipeline) {
+            (None, _) => Met::Yes,
+            (Some(_), None) => Met::CannotTell,
+            (Some(pipelines), Some(pipeline)) if pipelines.iter().any(|one| **one == *pipeline) => Met::Yes,
+            (Some(_), Some(_)) => Met::No,
+        }
+    }
+
+    fn grant_time(&self, caller: &CallerFacts<'_>) -> Result<(), Unmet> {
+        if self.from_ms.is_some_and(|from| caller.now_ms < from) {
+            return Err(Unmet::NotYetValid);
+        }
+        if self.until_ms.is_some_and(|until| caller.now_ms >= until) {
+            return Err(Unmet::Expired);
+        }
+        let Some(after) = self.after_install_ms else { return Ok(()) };
+        match caller.installation.and_then(|installation| installation.counted_from(caller.now_ms)) {
+            Some(start) if caller.now_ms < start.saturating_add(after) => Ok(()),
+            Some(_) | None => Err(Unmet::Expired),
+        }
+    }
+
+    /// A span that cannot be told, for want of the time of installation, runs still.
+    fn revocation_time(&self, caller: &CallerFacts<'_>) -> bool {
+        let begun = self.from_ms.is_none_or(|from| caller.now_ms >= from);
+        let runs = self.until_ms.is_none_or(|until| caller.now_ms < until);
+        let installed = caller.installation.and_then(|installation| installation.counted_from(caller.now_ms));
+        let runs_after_install = match (self.after_install_ms, installed) {
+            (Some(after), Some(start)) => caller.now_ms < start.saturating_add(after),
+            (Some(_), None) | (None, _) => true,
+        };
+        begun && runs && runs_after_install
+    }
+}
+
+/// Whether the caller's installation has its install window open. Neither known: closed.
+pub fn window_open(caller: &CallerFacts<'_>) -> bool {
+    caller.installation.is_some_and(|installation| installation.window_open(caller.now_ms))
+}

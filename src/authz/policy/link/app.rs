@@ -1,0 +1,261 @@
+//! Links the documents of each app: one description, installations, rules, credentials.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Fault, Input, Linker, Missing, Secrets, files_of};
+use crate::authz::catalog::ActorRule;
+use crate::authz::policy::app::{App, Installation};
+use crate::authz::policy::compile::{Compiled, CompiledApp, CompiledCredential, CompiledInstallation, Product};
+use crate::authz::policy::credentials::{Credentials, KnownCredential, Proof};
+use crate::authz::policy::document::{CredentialMethod, Tenants};
+use crate::problem::{At, Problem, did_you_mean};
+
+type Documents<'a> = Vec<(&'a Input, &'a CompiledApp)>;
+
+/// Apps sorted by name, and the credentials of each product in the order of the catalogs.
+pub(super) fn link_apps<'a>(
+    linker: &mut Linker<'a>,
+    secrets: &Secrets,
+    inputs: &'a [Input],
+) -> (Vec<Arc<App>>, Vec<Credentials>) {
+    let mut by_name: HashMap<&str, Documents<'a>> = HashMap::new();
+    for input in inputs {
+        if let Compiled::App(app) = &*input.document {
+            by_name.entry(&app.app).or_default().push((input, app));
+        }
+    }
+    let mut grouped: Vec<(&str, Documents<'a>)> = by_name.into_iter().collect();
+    grouped.sort_unstable_by_key(|(name, _)| *name);
+    let mut credentials: Vec<Credentials> = linker.catalogs.iter().map(|_| Credentials::default()).collect();
+    let mut owners = Owners::default();
+    let mut apps = Vec::with_capacity(grouped.len());
+    for (name, documents) in grouped {
+        let Some(linked) = link_app(linker, name, &documents) else { continue };
+        let Ok(index) = u32::try_from(apps.len()) else { break };
+        if let Some(credentials) = credentials.get_mut(usize::from(linked.app.product.0)) {
+            linked.index_credentials(index, credentials, secrets, &mut owners, linker);
+        }
+        apps.push(Arc::new(linked.app));
+    }
+    (apps, credentials)
+}
+
+/// An app on its way, with the compiled installations in the order of the app's own.
+struct LinkingApp<'a> {
+    app: App,
+    installations: Vec<(&'a Input, &'a CompiledInstallation)>,
+}
+
+/// Which file a piece of evidence was first written in.
+#[derive(Default)]
+struct Owners {
+    digests: HashMap<[u8; 32], Arc<Path>>,
+    client_keys: HashMap<Box<str>, Arc<Path>>,
+}
+
+fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) -> Option<LinkingApp<'a>> {
+    let (first_input, first) = documents.first()?;
+    let product = linker.catalogs.get(first.product)?;
+    let described: Vec<_> =
+        documents.iter().filter_map(|(input, app)| Some((input, app, app.description.as_ref()?))).collect();
+    let Some((_, _, (title, contact))) = described.first() else {
+        no_description(linker, name, documents, first_input, first);
+        return None;
+    };
+    if let [_, (input, app, _), ..] = &described[..] {
+        let message = format!("the app `{name}` is described twice");
+        let help = "keep `name` and `contact` in one document of the app";
+        linker.findings.fault(
+            &input.file,
+            app.at,
+            message,
+            help,
+            files_of(documents.iter().map(|(input, _)| &input.file)),
+        );
+    }
+    let installations = gather_installations(linker, name, documents);
+    let linked = documents.iter().map(|(input, app)| linker.link_part(product, &app.part, &input.file)).collect();
+    check_tenants(linker, name, documents, &installations);
+    check_users(linker, product, name, documents, &installations);
+    Some(LinkingApp {
+        app: App {
+            name: Arc::clone(&first.app),
+            title: Arc::clone(title),
+            contact: Arc::clone(contact),
+            product: first.product,
+            installations: installations.iter().map(|(_, one)| with_acts(&one.installation, documents)).collect(),
+            parts: linked,
+        },
+        installations,
+    })
+}
+
+fn no_description(linker: &mut Linker<'_>, name: &str, documents: &Documents<'_>, input: &Input, app: &CompiledApp) {
+    let message = format!("no document describes the app `{name}`");
+    if documents.iter().all(|(input, _)| input.is_override) {
+        linker.findings.warnings.push(Problem::warning(&input.file, app.at, message));
+        return;
+    }
+    let problem =
+        Problem::error(&input.file, app.at, message).help("write `name:` and `contact:` in one of its documents");
+    let files = files_of(documents.iter().map(|(input, _)| &input.file));
+    linker.findings.faults.push(Fault { problem, files, missing: Some(Missing::Description(name.to_owned())) });
+}
+
+fn gather_installations<'a>(
+    linker: &mut Linker<'a>,
+    name: &str,
+    documents: &Documents<'a>,
+) -> Vec<(&'a Input, &'a CompiledInstallation)> {
+    let mut installations: Vec<(&Input, &CompiledInstallation)> = Vec::new();
+    for (input, app) in documents {
+        for installation in &app.installations {
+            let tenant = &installation.installation.tenant;
+            if let Some((other, _)) = installations.iter().find(|(_, one)| one.installation.tenant == *tenant) {
+                let message = format!("`{name}` is installed twice in {tenant}");
+                let others = vec![Arc::clone(&other.file)];
+                linker.findings.fault(&input.file, installation.at, message, "keep one of the installations", others);
+                continue;
+            }
+            installations.push((input, installation));
+        }
+    }
+    installations
+}
+
+/// The installation with the windows and suspensions that commands wrote for it.
+fn with_acts(installation: &Installation, documents: &Documents<'_>) -> Installation {
+    let windows = documents.iter().flat_map(|(_, app)| app.windows.iter());
+    let windows =
+        windows.filter(|window| window.tenant.value == *installation.tenant).map(|window| (window.from, window.until));
+    let mut suspensions = documents.iter().flat_map(|(input, app)| app.suspensions.iter().map(move |one| (input, one)));
+    let suspended = suspensions.find(|(_, suspension)| match &suspension.tenants {
+        None | Some(Tenants::All(_)) => true,
+        Some(Tenants::Named(tenants)) => tenants.iter().any(|tenant| tenant.value == *installation.tenant),
+    });
+    Installation {
+        windows: windows.collect(),
+        suspended: suspended.map(|(input, suspension)| (Arc::clone(&input.file), suspension.at.line)),
+        ..installation.clone()
+    }
+}
+
+/// A rule for a tenant where the app is not installed rules nothing: a misspelt name, most likely.
+fn check_tenants(
+    linker: &mut Linker<'_>,
+    name: &str,
+    documents: &Documents<'_>,
+    installations: &[(&Input, &CompiledInstallation)],
+) {
+    let known = || installations.iter().map(|(_, one)| &*one.installation.tenant);
+    for (input, app) in documents {
+        let conditions = app.part.conditions.iter().flat_map(|condition| condition.tenants.iter().flatten());
+        for tenant in conditions.filter(|tenant| !known().any(|one| *one == ***tenant)) {
+            let line = line_of_tenant(app, tenant);
+            let message = format!("`{name}` has no installation in {tenant}");
+            if input.is_override {
+                linker.findings.warnings.push(Problem::warning(&input.file, line, message));
+                continue;
+            }
+            let help = match did_you_mean(tenant, known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write an installation for it, or take the tenant out of the rule".to_owned(),
+            };
+            let others = files_of(documents.iter().map(|(input, _)| &input.file));
+            linker.findings.fault(&input.file, line, message, &help, others);
+        }
+    }
+}
+
+fn line_of_tenant(app: &CompiledApp, tenant: &str) -> At {
+    let speaks = |condition: u32| {
+        let tenants = app.part.condition(condition).and_then(|condition| condition.tenants.as_ref());
+        tenants.is_some_and(|tenants| tenants.iter().any(|one| **one == *tenant))
+    };
+    let grants = app.part.grants.iter().map(|grant| (grant.condition, grant.line));
+    let rules = grants.chain(app.part.revocations.iter().map(|revocation| (revocation.condition, revocation.line)));
+    let line = rules.into_iter().find(|(condition, _)| speaks(*condition)).map_or(app.at.line, |(_, line)| line);
+    At { line, column: 1 }
+}
+
+/// A condition on users is dead where no credential can show one.
+fn check_users(
+    linker: &mut Linker<'_>,
+    product: &Product,
+    name: &str,
+    documents: &Documents<'_>,
+    installations: &[(&Input, &CompiledInstallation)],
+) {
+    let mut credentials = installations.iter().flat_map(|(_, one)| one.credentials.iter());
+    if credentials.any(|credential| can_show_user(product, credential)) {
+        return;
+    }
+    for (input, app) in documents {
+        let Some(at) = app.users_at else { continue };
+        let message = format!("a rule of `{name}` names users, but none of its credentials can show a user");
+        if input.is_override {
+            linker.findings.warnings.push(Problem::warning(&input.file, at, message));
+            continue;
+        }
+        let others = files_of(documents.iter().map(|(input, _)| &input.file));
+        linker.findings.fault(&input.file, at, message, "write `user:` on a credential, or take `users:` out", others);
+    }
+}
+
+fn can_show_user(product: &Product, credential: &CompiledCredential) -> bool {
+    let kind = product.catalog.kinds.get(usize::from(credential.kind.0));
+    credential.user.is_some() && kind.is_some_and(|kind| kind.actor != ActorRule::App)
+}
+
+impl LinkingApp<'_> {
+    fn index_credentials(
+        &self,
+        app: u32,
+        credentials: &mut Credentials,
+        secrets: &Secrets,
+        owners: &mut Owners,
+        linker: &mut Linker<'_>,
+    ) {
+        for ((input, installation), number) in self.installations.iter().zip(0u16..) {
+            for credential in &installation.credentials {
+                let (file, at) = (&input.file, credential.at);
+                let mut twice = |first: Option<Arc<Path>>| {
+                    if let Some(first) = first {
+                        let message = format!("this credential is written twice; the other is in {}", first.display());
+                        let help = "a credential belongs to one installation of one app";
+                        linker.findings.fault(file, at, message, help, vec![first]);
+                    }
+                };
+                let known = |proof| {
+                    Arc::new(KnownCredential {
+                        app,
+                        installation: number,
+                        kind: credential.kind,
+                        user: credential.user.clone(),
+                        pipeline: credential.pipeline.clone(),
+                        proof,
+                    })
+                };
+                let secret = |file: &str| secrets.get(&PathBuf::from(file)).cloned();
+                match &credential.method {
+                    CredentialMethod::GateKey { sha256, upstream } => {
+                        twice(owners.digests.insert(sha256.value, Arc::clone(file)));
+                        let proof = Proof::GateKey { scheme: upstream.scheme, upstream: secret(&upstream.file.value) };
+                        credentials.by_digest.insert(sha256.value, known(proof));
+                    }
+                    CredentialMethod::Token { sha256 } => {
+                        twice(owners.digests.insert(sha256.value, Arc::clone(file)));
+                        credentials.by_digest.insert(sha256.value, known(Proof::Token));
+                    }
+                    CredentialMethod::ConnectJwt { client_key, secret: path } => {
+                        twice(owners.client_keys.insert(client_key.value.as_str().into(), Arc::clone(file)));
+                        let proof = Proof::ConnectJwt { secret: secret(&path.value) };
+                        credentials.by_client_key.insert(client_key.value.as_str().into(), known(proof));
+                    }
+                }
+            }
+        }
+    }
+}

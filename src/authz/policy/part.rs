@@ -1,0 +1,100 @@
+//! The rules of one document, compiled against one product's catalog: what `decide` reads.
+//!
+//! Equal conditions, areas and scope sets are kept once and referred to by number, so that a million grants stay
+//! small, and grants are found by the scope they give.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::area::Area;
+use super::condition::Condition;
+use crate::authz::catalog::OperationId;
+use crate::authz::scope::{ScopeId, ScopeSet};
+
+/// The compiled rules of one document.
+#[derive(Debug, Default)]
+pub struct Part {
+    pub file: Option<Arc<Path>>,
+    pub grants: Box<[Grant]>,
+    pub revocations: Box<[Revocation]>,
+    pub conditions: Box<[Condition]>,
+    pub areas: Box<[Area]>,
+    pub scope_sets: Box<[ScopeSet]>,
+    /// Each sorted.
+    pub operation_sets: Box<[Box<[OperationId]>]>,
+    /// Enforced grants by each scope they give, sorted; `gate:call` is left out, since every grant gives it.
+    pub by_scope: Box<[(ScopeId, u32)]>,
+    /// Names of sets that areas refer to.
+    pub set_references: Box<[(Arc<str>, u32)]>,
+    /// Names of groups that conditions refer to.
+    pub group_references: Box<[(Arc<str>, u32)]>,
+    pub has_shadow: bool,
+}
+
+/// A compiled line under `grants`.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant {
+    /// What it gives: the named scopes and all that they imply.
+    pub scopes: u32,
+    /// Only in these operations.
+    pub operations: Option<std::num::NonZeroU32>,
+    pub condition: u32,
+    pub area: u32,
+    pub line: u32,
+    pub shadow: bool,
+    pub required: bool,
+}
+
+/// A compiled line under `revocations`.
+#[derive(Debug, Clone, Copy)]
+pub struct Revocation {
+    pub takes: Takes,
+    /// Only in these operations.
+    pub operations: Option<std::num::NonZeroU32>,
+    pub condition: u32,
+    pub area: u32,
+    pub line: u32,
+    pub shadow: bool,
+}
+
+/// What a revocation takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Every scope, guard and `gate:call`; with `operations`, these whole.
+    Everything,
+    /// The named scopes and all that imply them.
+    Scopes(u32),
+}
+
+impl Part {
+    pub fn condition(&self, index: u32) -> Option<&Condition> {
+        self.conditions.get(index as usize)
+    }
+
+    pub fn area(&self, index: u32) -> Option<&Area> {
+        self.areas.get(index as usize)
+    }
+
+    pub fn scope_set(&self, index: u32) -> Option<&ScopeSet> {
+        self.scope_sets.get(index as usize)
+    }
+
+    /// Whether a rule limited to operations speaks of this one; unlimited ones do.
+    pub fn speaks_of(&self, operations: Option<std::num::NonZeroU32>, operation: OperationId) -> bool {
+        let Some(number) = operations else { return true };
+        let set = self.operation_sets.get(number.get() as usize - 1);
+        set.is_some_and(|set| set.binary_search(&operation).is_ok())
+    }
+
+    /// The enforced grants that give a scope.
+    #[inline]
+    pub fn giving(&self, scope: ScopeId) -> impl Iterator<Item = &Grant> {
+        let start = self.by_scope.partition_point(|(one, _)| *one < scope);
+        self.by_scope
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(move |(one, _)| *one == scope)
+            .filter_map(|(_, grant)| self.grants.get(*grant as usize))
+    }
+}

@@ -1,0 +1,163 @@
+//! A small catalog for tests: three vocabularies, a chain of implications, guards, and lines by variant.
+
+use std::sync::Arc;
+
+use super::catalog::*;
+use super::policy::compile::Catalogs;
+use super::scope::{ScopeId, ScopeSet};
+
+pub const SCOPES: &[&str] = &["ADMIN", "WRITE", "READ", "x:read", "x:write", "g:a", "g:b", "gate:deliver", "gate:call"];
+pub const IMPLIES: &[(&str, &str)] = &[("ADMIN", "WRITE"), ("WRITE", "READ")];
+pub const VOCABULARIES: &[&str] = &["chain", "classic", "granular"];
+pub const VARIANTS: &[&str] = &["public", "private", "im"];
+pub const OPERATION_IDS: &[&str] = &["read", "write", "admin", "deliver", "classic", "any", "typed"];
+
+pub struct ToyLine {
+    pub vocabulary: &'static str,
+    pub scopes: &'static [&'static str],
+    /// Empty: every variant.
+    pub when: &'static [&'static str],
+}
+
+pub struct ToyOperation {
+    pub id: &'static str,
+    pub guards: &'static [&'static str],
+    pub lines: &'static [ToyLine],
+}
+
+const fn line(vocabulary: &'static str, scopes: &'static [&'static str]) -> ToyLine {
+    ToyLine { vocabulary, scopes, when: &[] }
+}
+
+const fn typed(vocabulary: &'static str, scopes: &'static [&'static str], when: &'static [&'static str]) -> ToyLine {
+    ToyLine { vocabulary, scopes, when }
+}
+
+pub const OPERATIONS: &[ToyOperation] = &[
+    ToyOperation {
+        id: "read",
+        guards: &[],
+        lines: &[line("chain", &["READ"]), line("classic", &["x:read"]), line("granular", &["g:a", "g:b"])],
+    },
+    ToyOperation { id: "write", guards: &[], lines: &[line("chain", &["WRITE"]), line("classic", &["x:write"])] },
+    ToyOperation { id: "admin", guards: &[], lines: &[line("chain", &["ADMIN"])] },
+    ToyOperation {
+        id: "deliver",
+        guards: &["gate:deliver"],
+        lines: &[line("chain", &["READ"]), line("classic", &["x:read", "x:write"])],
+    },
+    ToyOperation { id: "classic", guards: &[], lines: &[line("classic", &["x:read"])] },
+    ToyOperation { id: "any", guards: &[], lines: &[line("classic", &["x:read"]), line("classic", &["g:a"])] },
+    ToyOperation {
+        id: "typed",
+        guards: &[],
+        lines: &[
+            typed("classic", &["x:read"], &["public"]),
+            typed("classic", &["g:a"], &["private"]),
+            typed("classic", &["g:b"], &["im"]),
+            typed("granular", &["x:write"], &["public", "private", "im"]),
+        ],
+    },
+];
+
+pub struct Toy {
+    pub catalog: Arc<Catalog>,
+    pub catalogs: Arc<Catalogs>,
+}
+
+impl Toy {
+    pub fn new() -> Self {
+        let catalog = Arc::new(catalog());
+        Self { catalogs: Arc::new(Catalogs::new([Arc::clone(&catalog)])), catalog }
+    }
+}
+
+fn id(name: &str) -> ScopeId {
+    ScopeId::new(SCOPES.iter().position(|scope| *scope == name).unwrap()).unwrap()
+}
+
+fn scope(name: &str) -> Scope {
+    // The chain is short: two steps close it.
+    let follow = |names: Vec<&'static str>, up: bool| -> Vec<&'static str> {
+        let step = |name: &str| -> Vec<&'static str> {
+            IMPLIES
+                .iter()
+                .filter(|(a, b)| if up { *b == name } else { *a == name })
+                .map(|(a, b)| if up { *a } else { *b })
+                .collect()
+        };
+        let one: Vec<_> = names.iter().flat_map(|name| step(name)).collect();
+        let two: Vec<_> = one.iter().flat_map(|name| step(name)).collect();
+        [names, one, two].concat()
+    };
+    let own = SCOPES.iter().find(|one| **one == name).copied().unwrap();
+    let set = |names: Vec<&str>| -> ScopeSet { names.into_iter().map(id).collect() };
+    let class = match name {
+        "gate:call" => ScopeClass::Call,
+        "gate:deliver" => ScopeClass::Guard,
+        _ => ScopeClass::Vendor,
+    };
+    Scope {
+        name: name.into(),
+        class,
+        vocabularies: VocabularySet::ALL,
+        down: set(follow(vec![own], false)),
+        up: set(follow(vec![own], true)),
+    }
+}
+
+fn operation(toy: &ToyOperation) -> Operation {
+    let mask = |when: &[&str]| match when {
+        [] => VariantMask::ALL,
+        when => VariantMask(when.iter().map(|one| 1 << VARIANTS.iter().position(|known| known == one).unwrap()).sum()),
+    };
+    let vocabularies = (0u8..).zip(VOCABULARIES).map(|(number, name)| VocabularyLines {
+        vocabulary: VocabularyId(number),
+        lines: toy
+            .lines
+            .iter()
+            .filter(|line| line.vocabulary == *name)
+            .map(|line| Line { scopes: line.scopes.iter().map(|scope| id(scope)).collect(), when: mask(line.when) })
+            .collect(),
+    });
+    let conditional = toy.lines.iter().any(|line| !line.when.is_empty());
+    Operation {
+        id: toy.id.into(),
+        method: http::Method::GET,
+        template: format!("/{}", toy.id).into(),
+        needs: Needs::Lines(vocabularies.filter(|one| !one.lines.is_empty()).collect()),
+        guards: toy.guards.iter().map(|guard| id(guard)).collect(),
+        all_scopes: toy.lines.iter().flat_map(|line| line.scopes).chain(toy.guards).map(|scope| id(scope)).collect(),
+        touches: Touches::Tenant { why: "toy".into() },
+        variant_sources: Box::default(),
+        variants: if conditional { VariantMask(0b111) } else { VariantMask::ALL },
+        body: false,
+    }
+}
+
+fn catalog() -> Catalog {
+    let project = ContainerKind {
+        name: "project".into(),
+        id: Some(regex::Regex::new(r"\A(?:[0-9]+)\z").unwrap()),
+        key: Some(regex::Regex::new(r"\A(?:[A-Za-z]+)\z").unwrap()),
+        fold: Fold::Upper,
+        within: None,
+    };
+    let person = CredentialKind { name: "person".into(), vocabularies: VocabularySet::ALL, actor: ActorRule::Evidence };
+    Catalog {
+        product: "toy".into(),
+        release: "1".into(),
+        dialect: DialectName::Problem,
+        digest: String::new(),
+        tokens: TokenPlaces::default(),
+        containers: Box::new([project]),
+        vocabularies: VOCABULARIES.iter().map(|name| (*name).into()).collect(),
+        scopes: SCOPES.iter().map(|name| scope(name)).collect(),
+        kinds: Box::new([person]),
+        variants: VARIANTS.iter().map(|name| (*name).into()).collect(),
+        operations: OPERATIONS.iter().map(operation).collect(),
+        gate_call: id("gate:call"),
+        vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),
+        matcher: matcher::Matcher::default(),
+    }
+}
