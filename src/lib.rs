@@ -20,3 +20,4 @@ pub mod problem;
 pub mod proxy;
 pub mod shutdown;
 pub mod telemetry;
+pub mod yaml;

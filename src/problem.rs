@@ -83,6 +83,21 @@ pub fn file_name(path: impl Into<PathBuf>) -> Arc<Path> {
     Arc::from(path.into())
 }
 
+/// Gives each problem the line that it names.
+pub fn fill_snippets(problems: &mut [Problem], text: &str) {
+    let mut wanted: Vec<&mut Problem> = problems.iter_mut().filter(|problem| problem.at.line > 0).collect();
+    wanted.sort_by_key(|problem| problem.at.line);
+    let mut wanted = wanted.into_iter().peekable();
+    for (number, line) in (1..).zip(text.lines()) {
+        while let Some(problem) = wanted.next_if(|problem| problem.at.line == number) {
+            problem.snippet = Some(line.to_owned());
+        }
+        if wanted.peek().is_none() {
+            return;
+        }
+    }
+}
+
 /// The candidate nearest to `word`, if one is near enough to be what was meant.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let budget = (word.chars().count() / 3).clamp(1, 3);
@@ -94,19 +109,27 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance, on characters.
+/// Edit distance on characters; two neighbours swapped count as one edit (optimal string alignment).
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
+    let cell = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
+    let mut before: Vec<usize> = Vec::new();
     let mut previous: Vec<usize> = (0..=right.len()).collect();
+    let mut a_before = None;
     for (row, a) in left.chars().enumerate() {
         let mut current = vec![row + 1];
-        for (column, b) in right.iter().enumerate() {
-            let substitute = previous.get(column).copied().unwrap_or(usize::MAX - 1) + usize::from(a != *b);
-            let delete = previous.get(column + 1).copied().unwrap_or(usize::MAX - 1) + 1;
-            let insert = current.get(column).copied().unwrap_or(usize::MAX - 1) + 1;
-            current.push(substitute.min(delete).min(insert));
+        let mut b_before = None;
+        for (column, b) in right.iter().copied().enumerate() {
+            let substitute = cell(&previous, column) + usize::from(a != b);
+            let delete = cell(&previous, column + 1) + 1;
+            let insert = cell(&current, column) + 1;
+            let swapped = a_before == Some(b) && b_before == Some(a);
+            let swap = if swapped { cell(&before, column.saturating_sub(1)) + 1 } else { usize::MAX };
+            current.push(substitute.min(delete).min(insert).min(swap));
+            b_before = Some(b);
         }
-        previous = current;
+        before = std::mem::replace(&mut previous, current);
+        a_before = Some(a);
     }
     previous.last().copied().unwrap_or(0)
 }
@@ -118,6 +141,10 @@ mod tests {
     #[test]
     fn a_near_word_is_proposed_and_a_far_one_is_not() {
         assert_eq!(did_you_mean("read:jira-wrok", ["write:jira-work", "read:jira-work"]), Some("read:jira-work"));
+        assert_eq!(did_you_mean("vaild", ["valid"]), Some("valid"));
         assert_eq!(did_you_mean("chat:write", ["files:read"]), None);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abcd", "acbd"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests, one binary; each theme is a module.
+
+mod yaml;
