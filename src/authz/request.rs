@@ -1,1 +1,97 @@
-//! The request as the core sees it.
+//! The request as the core sees it: one spelling of everything that is judged, or a refusal.
+//!
+//! Nothing here repairs a request. What two readers could take for two things is a [`BadRequest`] (law 5);
+//! the only change ever made is the decoding of `%xx` of an unreserved character in the path.
+
+mod argument;
+mod body;
+pub mod form;
+mod head;
+pub mod json;
+pub mod query;
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method};
+
+pub use argument::{Found, argument};
+pub use body::{BodyFacts, parse_body};
+use query::Pairs;
+
+use super::path;
+
+/// The request can be read in two ways, or not at all. The text is for the developer who sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRequest(pub &'static str);
+
+/// The head of a request in canonical form.
+#[derive(Debug)]
+pub struct RequestView<'a> {
+    pub method: &'a Method,
+    /// The path that is judged, and sent unless the URL is signed.
+    pub path: Cow<'a, str>,
+    /// The query as it was received and is sent. Empty where there is none.
+    pub query: &'a str,
+    pub headers: &'a HeaderMap,
+    /// Lower case, no port, no trailing dot.
+    pub host: Cow<'a, str>,
+    received: &'a str,
+}
+
+/// What was found out besides the head of the request.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Unix time in milliseconds.
+    pub now_ms: i64,
+    pub body: BodyFacts<'a>,
+}
+
+impl<'a> RequestView<'a> {
+    /// Reads the head that hyper parsed.
+    pub fn of(parts: &'a http::request::Parts) -> Result<Self, BadRequest> {
+        head::check_method(&parts.method)?;
+        head::check_headers(&parts.headers)?;
+        let host = head::host(parts)?;
+        let target = parts.uri.path_and_query().ok_or(BadRequest("the request target has no path"))?;
+        query::check(target.query().unwrap_or_default())?;
+        Ok(Self {
+            method: &parts.method,
+            // `http` reads an empty path as `/`; `?x` behind an authority is refused instead.
+            path: path::canonical(if target.as_str().starts_with('?') { "" } else { target.path() })?,
+            query: target.query().unwrap_or_default(),
+            headers: &parts.headers,
+            host,
+            received: target.as_str(),
+        })
+    }
+
+    /// Path and query as received: what a signature over the URL covers.
+    pub fn received_target(&self) -> &'a str {
+        self.received
+    }
+
+    /// The path as received.
+    pub fn received_path(&self) -> &'a str {
+        self.received.split_once('?').map_or(self.received, |(path, _)| path)
+    }
+
+    /// Path and query as judged: what goes upstream unless the URL is signed.
+    pub fn forward_target(&self) -> Cow<'a, str> {
+        if !self.is_rewritten() {
+            return Cow::Borrowed(self.received);
+        }
+        let query = self.received.get(self.received_path().len()..).unwrap_or_default();
+        Cow::Owned(format!("{}{query}", self.path))
+    }
+
+    /// Whether the judged path is spelled otherwise than the received one.
+    pub fn is_rewritten(&self) -> bool {
+        matches!(self.path, Cow::Owned(_))
+    }
+
+    /// The arguments in the query.
+    pub fn arguments(&self) -> Pairs<'a> {
+        Pairs::new(self.query)
+    }
+}

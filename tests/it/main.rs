@@ -1,3 +1,6 @@
 //! The integration tests, one binary; each theme is a module.
 
 mod yaml;
+//! scopegate, tested from outside: one binary, one module per theme.
+
+mod request;

@@ -1,0 +1,161 @@
+//! Name and value pairs, in a query or a form, read strictly and watched for what a lenient reader would make of them.
+
+use std::borrow::Cow;
+
+use super::{BadRequest, Found};
+use crate::authz::path::hex;
+
+/// Refuses a query that no argument need be read to refuse. One pass, no allocation.
+pub fn check(query: &str) -> Result<(), BadRequest> {
+    if query.bytes().any(|byte| !byte.is_ascii() || byte.is_ascii_control()) {
+        return Err(BadRequest("the query holds a character that is not percent-encoded"));
+    }
+    check_encoding(query)
+}
+
+/// What must hold of a query as well as of a form.
+pub(super) fn check_encoding(pairs: &str) -> Result<(), BadRequest> {
+    for (at, _) in pairs.match_indices('%') {
+        match pairs.as_bytes().get(at + 1..at + 3) {
+            Some(b"00") => return Err(BadRequest("an argument holds an encoded NUL")),
+            Some(&[high, low]) if hex(high, low).is_some() => {}
+            _ => return Err(BadRequest("a `%` is not followed by two hex digits")),
+        }
+    }
+    // Few names begin like this, so the split is seldom taken.
+    if pairs.bytes().any(|byte| matches!(byte, b'_' | b'%')) && names(pairs).any(|name| reads_as(name, "_method")) {
+        return Err(BadRequest("the argument `_method` asks to override the method: send the method itself"));
+    }
+    Ok(())
+}
+
+/// The names that a reader which also splits at `;` would find.
+fn names(pairs: &str) -> impl Iterator<Item = &str> {
+    pairs.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name))
+}
+
+/// `a=1&b=2`, undecoded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pairs<'a>(&'a str);
+
+impl<'a> Pairs<'a> {
+    /// The text must have passed [`check`] or [`super::form::parse`].
+    pub(super) fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Undecoded names and values, in order.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// Every value of `name`. An argument that decides must be spelled as the product spells it: what only
+    /// a lenient reader takes for it (`Project=`, `%70roject=`, `project[]=`, `a;project=`) refuses the request.
+    pub fn find(self, name: &str) -> Result<Found<'a>, BadRequest> {
+        let mut found = Found::Absent;
+        if self.0.is_empty() {
+            return Ok(found);
+        }
+        for segment in self.0.split('&') {
+            let (first, rest) = segment.split_once(';').map_or((segment, None), |(first, rest)| (first, Some(rest)));
+            let (key, value) = first.split_once('=').unwrap_or((first, ""));
+            if key == name {
+                if rest.is_some() {
+                    return Err(BadRequest("the value of a deciding argument holds a `;`"));
+                }
+                found = found.and(decode_value(value)?);
+            } else if reads_as(key, name) {
+                return Err(MISSPELLED);
+            }
+            if rest.is_some_and(|rest| names(rest).any(|key| key == name || reads_as(key, name))) {
+                return Err(MISSPELLED);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The pairs without those whose name is one of `names`: the form in which a gate key goes no further.
+    pub fn without(self, names: &[Box<str>]) -> String {
+        let kept = self.0.split('&').filter(|pair| {
+            let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+            !names.iter().any(|removed| **removed == *name)
+        });
+        kept.collect::<Vec<_>>().join("&")
+    }
+}
+
+pub(super) const MISSPELLED: BadRequest =
+    BadRequest("a deciding argument is spelled in a way that some readers take for it");
+
+/// Decodes the value of an argument that decides.
+fn decode_value(raw: &str) -> Result<Cow<'_, str>, BadRequest> {
+    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let text = String::from_utf8(decode_bytes(raw)).map_err(|_| BadRequest("an argument is not UTF-8"))?;
+    if text.contains(['&', ';']) || text.chars().any(char::is_control) {
+        return Err(BadRequest("a deciding argument holds an encoded separator or control character"));
+    }
+    if holds_encoding(&text) {
+        return Err(BadRequest("a deciding argument is encoded twice"));
+    }
+    Ok(Cow::Owned(text))
+}
+
+fn holds_encoding(text: &str) -> bool {
+    text.as_bytes().windows(3).any(|three| match *three {
+        [b'%', high, low] => hex(high, low).is_some(),
+        _ => false,
+    })
+}
+
+/// Whether some reader takes the undecoded name `raw` for `name`.
+fn reads_as(raw: &str, name: &str) -> bool {
+    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return folds_to(raw, name);
+    }
+    let once = String::from_utf8_lossy(&decode_bytes(raw)).into_owned();
+    let twice = String::from_utf8_lossy(&decode_bytes(&once)).into_owned();
+    folds_to(&once, name) || folds_to(&twice, name)
+}
+
+/// Whether a reader that trims, folds case, cuts at NUL or `[`, or writes `_` for `.` (PHP) takes `text` for `name`.
+pub(super) fn folds_to(text: &str, name: &str) -> bool {
+    let text = text.split(['[', '\0']).next().unwrap_or_default();
+    let text = text.trim_matches(|char: char| char.is_whitespace() || char == '?' || char == '\u{feff}');
+    if text.is_ascii() {
+        return text.len() == name.len() && text.bytes().map(fold_byte).eq(name.bytes().map(fold_byte));
+    }
+    text.chars().flat_map(fold_char).eq(name.chars().flat_map(fold_char))
+}
+
+fn fold_byte(byte: u8) -> u8 {
+    match byte {
+        b'.' | b' ' => b'_',
+        _ => byte.to_ascii_lowercase(),
+    }
+}
+
+/// Upper before lower: so the long s, the Kelvin sign and both odd Turkish letters fold to the ASCII ones.
+fn fold_char(char: char) -> impl Iterator<Item = char> {
+    let folded = char.to_uppercase().flat_map(char::to_lowercase).filter(|char| *char != '\u{307}');
+    folded.map(|char| if matches!(char, '.' | ' ') { '_' } else { char })
+}
+
+/// `+` is a space; a `%` that encodes nothing stays.
+pub(in crate::authz) fn decode_bytes(raw: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match (byte, tail) {
+            (b'+', _) => decoded.push(b' '),
+            (b'%', [high, low, after @ ..]) if hex(*high, *low).is_some() => {
+                decoded.extend(hex(*high, *low));
+                rest = after;
+            }
+            _ => decoded.push(*byte),
+        }
+    }
+    decoded
+}

@@ -1,0 +1,1 @@
+//! Hostile requests: what is refused, and what is judged as what.
