@@ -12,7 +12,7 @@ pub mod query;
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 pub use argument::{Found, argument};
 pub use body::{BodyFacts, parse_body};
@@ -93,5 +93,10 @@ impl<'a> RequestView<'a> {
     /// The arguments in the query.
     pub fn arguments(&self) -> Pairs<'a> {
         Pairs::new(self.query)
+    }
+
+    /// The values of a header that decides, each an element of a comma-separated list or not, as the catalog says.
+    pub fn header(&self, name: &HeaderName) -> Result<Found<'_>, BadRequest> {
+        head::deciding(self.headers, name)
     }
 }

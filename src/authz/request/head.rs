@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::BadRequest;
+use super::{BadRequest, Found};
 
 /// Headers that are judged by: a second value is never joined to the first, nor does the last one win.
 const ONCE: [HeaderName; 4] = [AUTHORIZATION, HOST, CONTENT_TYPE, CONTENT_ENCODING];
@@ -59,6 +59,28 @@ fn check_connection(value: &HeaderValue) -> Result<(), BadRequest> {
         }
     }
     Ok(())
+}
+
+/// The values of a header that decides. One that `Connection` takes away on the way, or that stands beside another
+/// spelling of its name (`x_project`), is another value to some reader.
+pub fn deciding<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Found<'r>, BadRequest> {
+    let connection = headers.get_all(CONNECTION).iter();
+    let mut options = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    if options.any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes())) {
+        return Err(BadRequest("`Connection` names a header that decides"));
+    }
+    let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
+    let is_variant =
+        |other: &HeaderName| other != name && other.as_str().bytes().map(fold).eq(name.as_str().bytes().map(fold));
+    if headers.keys().any(is_variant) {
+        return Err(BadRequest("a header that decides stands there in two spellings"));
+    }
+    let mut found = Found::Absent;
+    for value in headers.get_all(name) {
+        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| BadRequest("a header value is not UTF-8"))?;
+        found = found.and(Cow::Borrowed(text));
+    }
+    Ok(found)
 }
 
 /// The host that the request is for. An absolute-form target and `Host` must name the same one.
