@@ -1,1 +1,282 @@
-//! Who is calling.
+//! Who is calling: every piece of evidence in the request is evaluated, and all must show one known credential.
+//!
+//! Evidence that fails, or that no policy knows, refuses even beside evidence that is known: the product might
+//! believe the other piece. Nothing here keeps or prints a secret.
+
+pub mod connect_jwt;
+pub mod gate_key;
+pub mod token;
+
+use std::sync::Arc;
+
+use token::Token;
+
+use super::Reason;
+use super::catalog::DialectName;
+use super::gate::{GateRules, TenantRule};
+use super::policy::credentials::{Credentials, KnownCredential, Proof, Secret};
+use super::policy::document::UpstreamScheme;
+use super::request::{BadRequest, BodyFacts, Facts, RequestView, argument};
+
+/// The caller's credential, and what must be done to the request because of it.
+#[derive(Debug)]
+pub struct Identified<'p> {
+    pub credential: &'p Arc<KnownCredential>,
+    pub rewrite: CredentialRewrite<'p>,
+    /// The credential signs path and query: they go upstream as received, or not at all.
+    pub url_signed: bool,
+}
+
+/// What becomes of the credential on its way upstream.
+#[derive(Debug)]
+pub enum CredentialRewrite<'p> {
+    /// It is the app's own, and goes on untouched.
+    PassThrough,
+    /// It is a gate key: removed from wherever it stood, and the real one put into `Authorization`.
+    Replace {
+        scheme: UpstreamScheme,
+        /// `None`: the file cannot be read, so the request cannot be sent.
+        secret: Option<&'p Secret>,
+        stood_in: KeyPlaces,
+    },
+}
+
+/// Where a gate key stood. The request must not go upstream before it is gone from each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyPlaces {
+    pub authorization: bool,
+    /// Remove with [`super::request::query::Pairs::without`] the names of the catalog's `tokens.query`.
+    pub query: bool,
+    /// A form: remove likewise the names of `tokens.body`.
+    pub form: bool,
+}
+
+/// Why nobody is identified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotIdentified {
+    /// `bad_request`, `unidentified` or `unknown_app`.
+    pub reason: Reason,
+    /// For the developer who sent it.
+    pub why: &'static str,
+    /// SHA-256 of the one piece of evidence, where it is a token that no policy names: what a gate under
+    /// `observe` may pass and remembers.
+    pub unknown_digest: Option<[u8; 32]>,
+}
+
+impl NotIdentified {
+    const fn new(reason: Reason, why: &'static str) -> Self {
+        Self { reason, why, unknown_digest: None }
+    }
+}
+
+impl From<BadRequest> for NotIdentified {
+    fn from(BadRequest(why): BadRequest) -> Self {
+        Self::new(Reason::BadRequest, why)
+    }
+}
+
+/// Where a piece of evidence stood.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Authorization,
+    Query,
+    Form,
+    Json,
+}
+
+/// Tells the caller by all the evidence in the request.
+///
+/// # Errors
+/// No evidence, evidence that fails or is unknown, or evidence of two credentials.
+pub fn identify<'p>(
+    gate: &GateRules,
+    credentials: &'p Credentials,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+) -> Result<Identified<'p>, NotIdentified> {
+    let mut evidence =
+        Evidence { gate, credentials, request, now_ms: facts.now_ms, known: None, outcome: Outcome::default() };
+    if let Some(shown) = token::authorization(request.headers) {
+        match shown {
+            token::Shown::Token(token) => evidence.token(Some(token), Place::Authorization),
+            token::Shown::ConnectJwt(jwt) => evidence.connect_jwt(jwt),
+            token::Shown::Unreadable => evidence.outcome.failed = true,
+        }
+    }
+    for name in &gate.catalog.tokens.query {
+        if let Some(value) = request.arguments().find(name)?.one()? {
+            evidence.token(Token::of(value.as_bytes()), Place::Query);
+        }
+    }
+    for name in &gate.catalog.tokens.body {
+        if let Some(value) = facts.body.argument(name)?.one()? {
+            let is_form = matches!(facts.body, BodyFacts::Form(_));
+            evidence.token(Token::of(value.as_bytes()), if is_form { Place::Form } else { Place::Json });
+        }
+    }
+    // An Atlassian product takes `jwt` for evidence, whether this gate does or not.
+    let reads_jwt = gate.identify.connect_jwt || gate.catalog.dialect == DialectName::Atlassian;
+    if reads_jwt && let Some(jwt) = request.arguments().find("jwt")?.one()? {
+        evidence.connect_jwt(&jwt);
+    }
+    evidence.conclude()
+}
+
+/// The evidence seen so far.
+struct Evidence<'e, 'p> {
+    gate: &'e GateRules,
+    credentials: &'p Credentials,
+    request: &'e RequestView<'e>,
+    now_ms: i64,
+    known: Option<&'p Arc<KnownCredential>>,
+    outcome: Outcome,
+}
+
+#[derive(Default)]
+struct Outcome {
+    pieces: u32,
+    failed: bool,
+    unknown: bool,
+    differ: bool,
+    url_signed: bool,
+    stood_in: KeyPlaces,
+    unknown_digest: Option<[u8; 32]>,
+}
+
+impl<'p> Evidence<'_, 'p> {
+    /// A token or gate key.
+    fn token(&mut self, token: Option<Token>, place: Place) {
+        self.outcome.pieces += 1;
+        let Some(Token { digest, is_gate_key }) = token else {
+            self.outcome.failed = true;
+            return;
+        };
+        let Some(credential) = self.credentials.by_digest.get(&digest) else {
+            self.outcome.unknown = true;
+            // A gate key is worth nothing upstream, so there is nothing to observe about one.
+            self.outcome.unknown_digest = (!is_gate_key).then_some(digest);
+            return;
+        };
+        match (&credential.proof, place) {
+            (Proof::GateKey { .. }, Place::Json) => self.outcome.failed = true,
+            (Proof::GateKey { .. }, place) if self.gate.identify.gate_key => {
+                self.outcome.stood_in.add(place);
+                self.accept(credential);
+            }
+            (Proof::Token, _) if self.gate.identify.token => self.accept(credential),
+            (Proof::GateKey { .. } | Proof::Token | Proof::ConnectJwt { .. }, _) => self.outcome.unknown = true,
+        }
+    }
+
+    fn connect_jwt(&mut self, jwt: &str) {
+        self.outcome.pieces += 1;
+        match connect_jwt::verify(jwt, self.credentials, self.request, self.now_ms) {
+            Ok(credential) if self.gate.identify.connect_jwt => {
+                self.outcome.url_signed = true;
+                self.accept(credential);
+            }
+            Ok(_) | Err(connect_jwt::Refused::UnknownIssuer) => self.outcome.unknown = true,
+            Err(connect_jwt::Refused::Invalid) => self.outcome.failed = true,
+        }
+    }
+
+    fn accept(&mut self, credential: &'p Arc<KnownCredential>) {
+        match self.known {
+            Some(known) if !Arc::ptr_eq(known, credential) => self.outcome.differ = true,
+            _ => self.known = Some(credential),
+        }
+    }
+
+    fn conclude(self) -> Result<Identified<'p>, NotIdentified> {
+        let outcome = self.outcome;
+        if outcome.failed {
+            return Err(NotIdentified::new(
+                Reason::Unidentified,
+                "a credential in the request is malformed or does not verify",
+            ));
+        }
+        if outcome.unknown {
+            let unknown_digest = outcome.unknown_digest.filter(|_| outcome.pieces == 1);
+            let why = "no policy knows a credential in the request, or this gate does not take its kind";
+            return Err(NotIdentified { unknown_digest, ..NotIdentified::new(Reason::UnknownApp, why) });
+        }
+        if outcome.differ {
+            return Err(NotIdentified::new(Reason::Unidentified, "the request shows two different credentials"));
+        }
+        let Some(credential) = self.known else {
+            return Err(NotIdentified::new(Reason::Unidentified, "the request shows no credential"));
+        };
+        let rewrite = match &credential.proof {
+            Proof::GateKey { scheme, upstream } => {
+                CredentialRewrite::Replace { scheme: *scheme, secret: upstream.as_ref(), stood_in: outcome.stood_in }
+            }
+            Proof::Token | Proof::ConnectJwt { .. } => CredentialRewrite::PassThrough,
+        };
+        Ok(Identified { credential, rewrite, url_signed: outcome.url_signed })
+    }
+}
+
+impl KeyPlaces {
+    fn add(&mut self, place: Place) {
+        match place {
+            Place::Authorization => self.authorization = true,
+            Place::Query => self.query = true,
+            // A key in JSON is refused before: taking a member out would mean writing the document anew.
+            Place::Form | Place::Json => self.form = true,
+        }
+    }
+}
+
+/// The tenant that gate, request and credential agree on.
+///
+/// # Errors
+/// [`Reason::UnknownTenant`] where they differ or none is named. `base_tenant` is the `{tenant}` of a base path.
+pub fn request_tenant<'g>(
+    gate: &'g GateRules,
+    request: &RequestView<'_>,
+    base_tenant: Option<&str>,
+    credential_tenant: &str,
+) -> Result<&'g Arc<str>, Reason> {
+    let tenant = match &gate.tenant {
+        TenantRule::Token(tenants) => tenants.iter().find(|tenant| ***tenant == *credential_tenant),
+        TenantRule::Fixed(_) | TenantRule::Host(_) | TenantRule::Path(_) => gate_tenant(gate, request, base_tenant),
+    };
+    let tenant = tenant.ok_or(Reason::UnknownTenant)?;
+    let agrees = **tenant == *credential_tenant && base_tenant.is_none_or(|base| *base == **tenant);
+    if agrees { Ok(tenant) } else { Err(Reason::UnknownTenant) }
+}
+
+/// The tenant that gate and request name, whoever calls. `None`: none, or only a credential could tell.
+pub fn gate_tenant<'g>(
+    gate: &'g GateRules,
+    request: &RequestView<'_>,
+    base_tenant: Option<&str>,
+) -> Option<&'g Arc<str>> {
+    let tenant = match &gate.tenant {
+        TenantRule::Fixed(tenant) => Some(tenant),
+        TenantRule::Host(hosts) => hosts.iter().find(|(host, _)| **host == *request.host).map(|(_, tenant)| tenant),
+        TenantRule::Path(tenants) => tenants.iter().find(|tenant| base_tenant == Some(&***tenant)),
+        TenantRule::Token(_) => None,
+    };
+    tenant.filter(|tenant| base_tenant.is_none_or(|base| *base == ***tenant))
+}
+
+/// Refuses arguments (Slack's `team_id`) that name another tenant than the request is judged for.
+///
+/// # Errors
+/// [`Reason::UnknownTenant`], or [`Reason::BadRequest`] where an argument can be read in two ways.
+pub fn tenant_arguments(
+    names: &[Box<str>],
+    tenant: &str,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+) -> Result<(), Reason> {
+    for name in names {
+        let found = argument(name, request, facts).map_err(|_| Reason::BadRequest)?;
+        let mut named = found.as_slice().iter().flat_map(|value| value.split(','));
+        if named.any(|named| named != tenant) {
+            return Err(Reason::UnknownTenant);
+        }
+    }
+    Ok(())
+}
