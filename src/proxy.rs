@@ -1,1 +1,3 @@
 //! The data plane hub: `handle` cannot fail, `answer` is the life of a request.
+
+pub mod refuse;

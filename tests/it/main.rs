@@ -4,3 +4,7 @@ mod yaml;
 //! scopegate, tested from outside: one binary, one module per theme.
 
 mod request;
+//! Every integration test in one binary, one module per theme.
+
+mod operations;
+mod refusals;

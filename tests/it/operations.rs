@@ -1,0 +1,1 @@
+//! Health, admin, metrics and the log, from outside.
