@@ -1,1 +1,316 @@
 //! The metrics, by the names that DESIGN fixes. No label value comes from a caller.
+//!
+//! The request path holds handles that were resolved before (`GateMetrics`, `AppMetrics`) and adds to atomics:
+//! it formats no label and takes no lock. Apps beyond `apps_max` share `app="other"`, a caller that is not
+//! identified is `app="none"`.
+
+mod apps;
+mod gate;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Opts, Registry, TextEncoder};
+
+use apps::AppSlots;
+pub use apps::{AppMetrics, NONE, OTHER};
+pub use gate::{Connected, GateMetrics, status_class};
+
+/// How many apps get series of their own, unless the configuration says otherwise.
+pub const APPS_MAX: usize = 500;
+
+/// What `/metrics` is served as.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Bounds in seconds. A request ends with the last the upstream takes, minutes at worst.
+const REQUEST_BUCKETS_S: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// Bounds in seconds. What the gate adds is tens of microseconds; look-ups and held bodies take longer.
+const OVERHEAD_BUCKETS_S: &[f64] =
+    &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Permit,
+    Deny,
+    WouldDeny,
+    UpstreamError,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Permit, Self::Deny, Self::WouldDeny, Self::UpstreamError];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+            Self::WouldDeny => "would_deny",
+            Self::UpstreamError => "upstream_error",
+        }
+    }
+}
+
+/// Which end of the gate a connection is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// From an app to the gate.
+    Caller,
+    /// From the gate to the product.
+    Upstream,
+}
+
+impl Side {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// How an attempt to take over what is on disk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// All of it is in force.
+    Success,
+    /// Some file has problems and stands in its last good form.
+    Problems,
+    /// The folder could not be read, or nothing of it could be compiled.
+    Failure,
+}
+
+impl Reload {
+    pub const ALL: [Self; 3] = [Self::Success, Self::Problems, Self::Failure];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Problems => "problems",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    apps: Arc<AppSlots>,
+    families: Families,
+    generation: IntGauge,
+    snapshot: GaugeVec,
+    /// The digest that `snapshot` shows now.
+    digest: Mutex<Option<String>>,
+    reloads: IntCounterVec,
+    reload_last_success: Gauge,
+    policy_problems: IntGauge,
+    observe: IntGaugeVec,
+    /// The labels that `observe` shows now.
+    observed: Mutex<Vec<[String; 2]>>,
+    bypass: IntGaugeVec,
+    certificate_expiry: GaugeVec,
+    panics: IntCounter,
+}
+
+/// The families that a gate's handles are taken from.
+#[derive(Debug, Clone)]
+struct Families {
+    requests: IntCounterVec,
+    denials: IntCounterVec,
+    request_seconds: HistogramVec,
+    overhead_seconds: HistogramVec,
+    upstream_responses: IntCounterVec,
+    connections: IntGaugeVec,
+}
+
+impl Metrics {
+    /// All families, registered, with room for `apps_max` apps.
+    ///
+    /// # Errors
+    /// Only if two families had one name, which a test rules out.
+    pub fn new(apps_max: usize) -> prometheus::Result<Arc<Self>> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        let at = &registry;
+        let build = int_gauges(at, "build_info", "1, with the version of this program.", &["version"])?;
+        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        let reloads = counters(at, "reloads_total", "Reloads of policies and overrides, by result.", &["result"])?;
+        for result in Reload::ALL {
+            reloads.get_metric_with_label_values(&[result.as_str()])?;
+        }
+        Ok(Arc::new(Self {
+            apps: Arc::new(AppSlots::new(apps_max)),
+            families,
+            generation: plain(
+                at,
+                IntGauge::with_opts(opts("snapshot_generation", "Generation of the snapshot in force."))?,
+            )?,
+            snapshot: gauges(at, "snapshot_info", "1 for the digest of the snapshot in force.", &["digest"])?,
+            digest: Mutex::new(None),
+            reloads,
+            reload_last_success: plain(
+                at,
+                Gauge::with_opts(opts(
+                    "reload_last_success_timestamp_seconds",
+                    "When all that is on disk was last in force.",
+                ))?,
+            )?,
+            policy_problems: plain(
+                at,
+                IntGauge::with_opts(opts("policy_problems", "Errors in policy files that keep a document out."))?,
+            )?,
+            observe: int_gauges(
+                at,
+                "observe",
+                "1 where refusals for want of a grant are only recorded; app=\"none\" is the gate itself.",
+                &["gate", "app"],
+            )?,
+            observed: Mutex::new(Vec::new()),
+            bypass: int_gauges(at, "bypass", "1 for what keeps apps from going around the gate.", &["gate", "kind"])?,
+            certificate_expiry: gauges(
+                at,
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate that the gate serves or shows ends.",
+                &["name"],
+            )?,
+            panics: plain(
+                at,
+                IntCounter::with_opts(opts("panics_total", "Panics caught; each ended one connection."))?,
+            )?,
+            registry,
+        }))
+    }
+
+    /// The handles of one gate. Called once per gate, at start.
+    ///
+    /// # Errors
+    /// Never in practice: the labels are as many as the families ask for.
+    pub fn gate(&self, gate: &str) -> prometheus::Result<GateMetrics> {
+        GateMetrics::new(gate, &self.families, &self.apps)
+    }
+
+    /// The text that `/metrics` answers.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Another snapshot is in force. The old digest's series goes, so digests do not pile up.
+    pub fn snapshot(&self, generation: u64, digest: &str) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        let mut shown = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_deref() == Some(digest) {
+            return;
+        }
+        // The new one first: a scrape in between must not find none.
+        if let Ok(gauge) = self.snapshot.get_metric_with_label_values(&[digest]) {
+            gauge.set(1.0);
+        }
+        if let Some(old) = shown.replace(digest.to_owned()) {
+            let _ = self.snapshot.remove_label_values(&[old.as_str()]);
+        }
+    }
+
+    /// A reload has ended. `unix_s` is the time of it.
+    pub fn reload(&self, result: Reload, problems: usize, unix_s: f64) {
+        if let Ok(counter) = self.reloads.get_metric_with_label_values(&[result.as_str()]) {
+            counter.inc();
+        }
+        self.policy_problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
+        if result == Reload::Success {
+            self.reload_last_success.set(unix_s);
+        }
+    }
+
+    /// What is under `observe` now: a gate and an app, or a gate as a whole. What is not listed any more goes.
+    pub fn observe<'n>(&self, now: impl IntoIterator<Item = (&'n str, Option<&'n str>)>) {
+        let now: Vec<[String; 2]> = now
+            .into_iter()
+            .map(|(gate, app)| [gate.to_owned(), app.map_or(NONE.into(), |app| self.apps.label(app)).to_string()])
+            .collect();
+        let mut shown = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        for labels in &now {
+            if let Ok(gauge) = self.observe.get_metric_with_label_values(labels) {
+                gauge.set(1);
+            }
+        }
+        for old in shown.iter().filter(|old| !now.contains(old)) {
+            let _ = self.observe.remove_label_values(old);
+        }
+        *shown = now;
+    }
+
+    /// Why apps cannot walk around a gate (law 11): `credential`, `network` or `open`. Set once, at start.
+    pub fn bypass(&self, gate: &str, kind: &str) {
+        if let Ok(gauge) = self.bypass.get_metric_with_label_values(&[gate, kind]) {
+            gauge.set(1);
+        }
+    }
+
+    /// When a certificate ends. `name` is the configuration's, not the certificate's.
+    pub fn certificate(&self, name: &str, expires_unix_s: f64) {
+        if let Ok(gauge) = self.certificate_expiry.get_metric_with_label_values(&[name]) {
+            gauge.set(expires_unix_s);
+        }
+    }
+
+    /// Counts panics. Safe to call from a panic hook.
+    pub fn panics(&self) -> IntCounter {
+        self.panics.clone()
+    }
+}
+
+impl Families {
+    fn register(at: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: counters(at, "requests_total", "Requests, by how they ended.", &["gate", "app", "outcome"])?,
+            denials: counters(at, "denials_total", "Refused requests, by reason.", &["gate", "app", "reason"])?,
+            request_seconds: histograms(
+                at,
+                "request_seconds",
+                "From the head of a request to the end of its answer.",
+                REQUEST_BUCKETS_S,
+            )?,
+            overhead_seconds: histograms(
+                at,
+                "overhead_seconds",
+                "The part of a request that was not spent waiting for the upstream.",
+                OVERHEAD_BUCKETS_S,
+            )?,
+            upstream_responses: counters(
+                at,
+                "upstream_responses_total",
+                "Answers of the upstream, by status class.",
+                &["gate", "class"],
+            )?,
+            connections: int_gauges(at, "connections", "Open connections, by side.", &["gate", "side"])?,
+        })
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("scopegate")
+}
+
+fn plain<C: Collector + Clone + 'static>(at: &Registry, collector: C) -> prometheus::Result<C> {
+    at.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counters(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    plain(at, IntCounterVec::new(opts(name, help), labels)?)
+}
+
+fn gauges(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    plain(at, GaugeVec::new(opts(name, help), labels)?)
+}
+
+fn int_gauges(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    plain(at, IntGaugeVec::new(opts(name, help), labels)?)
+}
+
+fn histograms(at: &Registry, name: &str, help: &str, buckets_s: &[f64]) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::from(opts(name, help)).buckets(buckets_s.to_vec());
+    plain(at, HistogramVec::new(opts, &["gate"])?)
+}

@@ -1,0 +1,89 @@
+//! The handles of one gate: resolved at start, so that a request only adds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::apps::{AppHandles, AppMetrics, AppSlots};
+use super::{Families, Side};
+
+/// The classes of an upstream's status.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The metrics of one gate. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GateMetrics(Arc<Handles>);
+
+#[derive(Debug)]
+struct Handles {
+    apps: AppHandles,
+    request_seconds: Histogram,
+    overhead_seconds: Histogram,
+    upstream: [IntCounter; CLASSES.len()],
+    callers: IntGauge,
+    upstreams: IntGauge,
+}
+
+impl GateMetrics {
+    pub(super) fn new(gate: &str, families: &Families, slots: &Arc<AppSlots>) -> prometheus::Result<Self> {
+        let class = |class: &str| families.upstream_responses.get_metric_with_label_values(&[gate, class]);
+        let connections = |side: Side| families.connections.get_metric_with_label_values(&[gate, side.as_str()]);
+        let [informational, success, redirect, client, server] = CLASSES.map(class);
+        Ok(Self(Arc::new(Handles {
+            apps: AppHandles::new(gate, families, slots),
+            request_seconds: families.request_seconds.get_metric_with_label_values(&[gate])?,
+            overhead_seconds: families.overhead_seconds.get_metric_with_label_values(&[gate])?,
+            upstream: [informational?, success?, redirect?, client?, server?],
+            callers: connections(Side::Caller)?,
+            upstreams: connections(Side::Upstream)?,
+        })))
+    }
+
+    /// The counters of an app by name, or of callers that are not identified.
+    ///
+    /// `app` is a name that the policy knows, never one that a caller wrote.
+    pub fn app(&self, app: Option<&str>) -> AppMetrics {
+        self.0.apps.of(app)
+    }
+
+    /// How long a request took, and how much of that was the gate's own doing.
+    pub fn took(&self, whole: Duration, overhead: Duration) {
+        self.0.request_seconds.observe(whole.as_secs_f64());
+        self.0.overhead_seconds.observe(overhead.as_secs_f64());
+    }
+
+    /// The upstream answered.
+    pub fn upstream_response(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).checked_sub(1);
+        if let Some(counter) = class.and_then(|class| self.0.upstream.get(class)) {
+            counter.inc();
+        }
+    }
+
+    /// A connection is open until the guard is dropped.
+    pub fn connected(&self, side: Side) -> Connected {
+        let gauge = match side {
+            Side::Caller => &self.0.callers,
+            Side::Upstream => &self.0.upstreams,
+        };
+        gauge.inc();
+        Connected(gauge.clone())
+    }
+}
+
+/// The class of a status, as the log and `/metrics` write it.
+pub fn status_class(status: StatusCode) -> Option<&'static str> {
+    usize::from(status.as_u16() / 100).checked_sub(1).and_then(|class| CLASSES.get(class)).copied()
+}
+
+/// Counts a connection for as long as it lives.
+#[derive(Debug)]
+pub struct Connected(IntGauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
