@@ -1,0 +1,393 @@
+//! Which header fields pass, and which requests are refused for theirs. A name is compared in every spelling that a
+//! product's server may fold it to: `X_Auth_User` and `X.Auth.User` are `x-auth-user` to CGI, WSGI and their like.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, Request, Version};
+use http_body::Frame;
+
+/// Fields that speak of one connection only (RFC 9110 §7.6.1), or that this proxy writes itself.
+pub const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields in which a product may read who calls, from where, or what is asked, and which only a proxy may write.
+/// They are stripped always, not only where this proxy sets them (Caddy CVE-2026-30851).
+pub const NEVER_FROM_A_CLIENT: [&str; 40] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "proxy",
+    "remote-addr",
+    "remote-email",
+    "remote-group",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
+    "ssl-client-cert",
+    "ssl-client-verify",
+    "true-client-ip",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-roles",
+    "x-auth-user",
+    "x-auth-username",
+    "x-client-cert",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-consumer-custom-id",
+    "x-consumer-id",
+    "x-consumer-username",
+    "x-credential-identifier",
+    "x-forwarded",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-url-scheme",
+];
+
+/// Families of such fields.
+pub const NEVER_FROM_A_CLIENT_PREFIXES: [&str; 14] = [
+    "ssl-client-",
+    "x-accel-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal",
+    "x-pomerium-",
+    "x-remote-",
+    "x-scopegate-",
+    "x-ssl-client-",
+    "x-webauth-",
+];
+
+/// Fields that fix where a request ends, whose it is, or how its body is read. `Connection` may not take them away,
+/// and no other spelling of them may stand beside them.
+const JUDGED: [&str; 9] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "trailer",
+    "transfer-encoding",
+];
+
+/// Refuses a request head that can be read in two ways. The text says why, for the log and the refusal.
+pub fn check_request(headers: &HeaderMap) -> Result<(), &'static str> {
+    check_framing(headers)?;
+    let mut hosts = headers.get_all(header::HOST).iter();
+    if hosts.next().is_none() {
+        return Err("the request has no Host");
+    }
+    if hosts.next().is_some() {
+        return Err("the request has two Host fields");
+    }
+    for name in headers.keys() {
+        check_spelling(name.as_str())?;
+    }
+    if headers.contains_key(header::CONNECTION) {
+        for option in connection_options(headers) {
+            if option.is_err() || option.is_ok_and(|option| contains_folded(&JUDGED, option)) {
+                return Err("Connection names a field that is judged, or is not text");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `CONNECT`, `TRACE` and upgrades: what would make the connection mean something else than it was judged as.
+pub fn refuse_method_or_upgrade<B>(request: &Request<B>) -> Option<&'static str> {
+    refuse_head(request.method(), request.version(), request.headers())
+}
+
+/// As [`refuse_method_or_upgrade`], for a head that was parted from its body.
+pub fn refuse_head(method: &Method, version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    if *method == Method::CONNECT || *method == Method::TRACE {
+        return Some("CONNECT and TRACE are not forwarded");
+    }
+    if version != Version::HTTP_11 && version != Version::HTTP_10 {
+        return Some("only HTTP/1.0 and HTTP/1.1 are spoken here");
+    }
+    if headers.contains_key(header::UPGRADE) {
+        return Some("upgrades are not forwarded");
+    }
+    None
+}
+
+/// True for a request's field that is not passed on.
+pub fn is_stripped(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'x' | b'c' | b'f' | b'h' | b'k' | b'p' | b'r' | b's' | b't' | b'u' | b'e') => {
+            contains_folded(&NEVER_FROM_A_CLIENT, name)
+                || contains_folded(&HOP_BY_HOP, name)
+                || NEVER_FROM_A_CLIENT_PREFIXES.iter().any(|prefix| starts_folded(name, prefix))
+        }
+        _ => false,
+    }
+}
+
+/// The options of all `Connection` fields; `Err` for a field that is not text.
+pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = Result<&str, ()>> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("\u{0}").split(','))
+        .map(str::trim)
+        .map(|option| if option == "\u{0}" { Err(()) } else { Ok(option) })
+}
+
+/// True if `Connection` names a field besides `close` and `keep-alive`.
+pub fn names_fields(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONNECTION)
+        && connection_options(headers).flatten().any(|option| {
+            !option.is_empty() && !option.eq_ignore_ascii_case("close") && !option.eq_ignore_ascii_case("keep-alive")
+        })
+}
+
+/// True if the field is named by a `Connection` option.
+pub fn is_named_by_connection(headers: &HeaderMap, name: &str) -> bool {
+    connection_options(headers).flatten().any(|option| option.eq_ignore_ascii_case(name))
+}
+
+/// True if the sender takes trailers, in any of its `TE` fields.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Makes an upstream's answer head fit for the client: what spoke of the upstream connection goes, the framing is
+/// left to be written anew, and no answer can claim to be scopegate's own.
+pub fn clean_response(headers: &mut HeaderMap) {
+    if names_fields(headers) {
+        let named: Vec<HeaderName> = connection_options(headers)
+            .flatten()
+            .filter(|option| !contains_folded(&["content-length", "content-type", "set-cookie", "trailer"], option))
+            .filter_map(|option| option.parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+        // Beside a transfer coding, a length is a lie that the next reader must not see (RFC 9112 §6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        // hyper took only equal ones.
+        if let Some(length) = headers.remove(header::CONTENT_LENGTH) {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
+    }
+    for name in [header::CONNECTION, header::UPGRADE, header::TE, header::ALT_SVC] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        headers.remove(name);
+    }
+    if headers.keys().any(|name| starts_folded(name.as_str(), "x-scopegate-")) {
+        let own: Vec<HeaderName> =
+            headers.keys().filter(|name| starts_folded(name.as_str(), "x-scopegate-")).cloned().collect();
+        for name in own {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Strips from trailers what may not stand there: framing, routing and identity (RFC 9110 §6.5.1).
+pub fn clean_frame(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(trailers) => Frame::trailers(clean_trailers(trailers)),
+        Err(frame) => frame,
+    }
+}
+
+/// As [`clean_frame`], for the fields themselves.
+pub fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let refused: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            is_stripped(name) || contains_folded(&JUDGED, name) || contains_folded(&["set-cookie"], name)
+        })
+        .cloned()
+        .collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            // hyper takes any list that ends in `chunked`, and would forward what is still, say, gzip inside.
+            return Err("the transfer coding is not exactly chunked");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses `Content_Type` and its like: the field we judge by and the one the product reads would be two.
+fn check_spelling(name: &str) -> Result<(), &'static str> {
+    if name.bytes().any(|byte| byte == b'_' || byte == b'.') && contains_folded(&JUDGED, name) {
+        return Err("a field that is judged is spelled in another way");
+    }
+    Ok(())
+}
+
+fn contains_folded(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.len() == name.len() && starts_folded(name, known))
+}
+
+/// `prefix` is in lower case with `-`.
+fn starts_folded(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(|(byte, known)| fold(byte) == known)
+}
+
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'_' | b'.' => b'-',
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn identity_fields_are_stripped_in_every_spelling() {
+        for name in [
+            "x-forwarded-for",
+            "x_forwarded_user",
+            "x.auth.user",
+            "X-Auth_User",
+            "remote_groups",
+            "forwarded",
+            "x-original.url",
+            "x_http_method_override",
+            "x-envoy-original-path",
+            "x_scopegate_decision",
+            "proxy",
+            "te",
+            "keep_alive",
+            "expect",
+            "upgrade",
+        ] {
+            assert!(is_stripped(name), "{name}");
+        }
+        for name in ["authorization", "x-atlassian-token", "x-slack-signature", "accept", "x-auth-token", "user-agent"]
+        {
+            assert!(!is_stripped(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_listed_name_is_reached_by_the_first_letter_test() {
+        for name in HOP_BY_HOP.iter().chain(&NEVER_FROM_A_CLIENT).chain(&NEVER_FROM_A_CLIENT_PREFIXES) {
+            assert!(is_stripped(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_can_be_read_in_two_ways_is_refused() {
+        let host = ("host", "gate");
+        for (fields, why) in [
+            (vec![], "no Host"),
+            (vec![host, host], "two Host"),
+            (vec![host, ("connection", "Content-Length")], "judged"),
+            (vec![host, ("connection", "close, transfer-encoding")], "judged"),
+            (vec![host, ("connection", "authorization")], "judged"),
+            (vec![host, ("transfer-encoding", "gzip, chunked")], "chunked"),
+            (vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], "chunked"),
+            (vec![host, ("content_type", "text/plain")], "spelled"),
+            (vec![host, ("transfer.encoding", "chunked")], "spelled"),
+        ] {
+            let refused = check_request(&headers(&fields)).expect_err(why);
+            assert!(refused.contains(why), "{refused}");
+        }
+        for fields in [
+            vec![host],
+            vec![host, ("connection", "keep-alive, X-Forwarded-User")],
+            vec![host, ("transfer-encoding", "Chunked")],
+        ] {
+            check_request(&headers(&fields)).expect("one reading");
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_no_field_of_its_connection_and_none_of_scopegate() {
+        let mut answer = headers(&[
+            ("connection", "close, x-hop, content-length"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+            ("x-scopegate-reason", "missing_scope"),
+            ("x_scopegate_decision", "1"),
+            ("alt-svc", "h3=\":443\""),
+            ("content-type", "text/plain"),
+        ]);
+        clean_response(&mut answer);
+        assert_eq!(answer, headers(&[("content-type", "text/plain")]));
+    }
+
+    #[test]
+    fn an_equal_length_twice_is_written_once() {
+        let mut answer = headers(&[("content-length", "7"), ("content-length", "7")]);
+        clean_response(&mut answer);
+        assert_eq!(answer, headers(&[("content-length", "7")]));
+    }
+
+    #[test]
+    fn trailers_carry_no_identity_and_no_framing() {
+        let trailers = clean_trailers(headers(&[
+            ("x-checksum", "1"),
+            ("content-length", "7"),
+            ("x_forwarded_user", "root"),
+            ("authorization", "Bearer x"),
+        ]));
+        assert_eq!(trailers, headers(&[("x-checksum", "1")]));
+    }
+}

@@ -1,0 +1,220 @@
+//! One upstream as one worker sees it: a pool of connections, and the sending of a judged request over one of them.
+//! Nothing is locked or shared between workers but the count of open connections.
+
+mod connect;
+mod gate;
+mod pool;
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode, request};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::body::{Body, RequestBody, UpstreamBody};
+use super::counters::IoCounters;
+use super::headers;
+use super::limits::Limits;
+use super::stream::{BodyError, Paced};
+pub use connect::{Address, Target};
+use gate::Payload;
+pub use pool::Lease;
+use pool::Pool;
+
+/// Why a request got no answer from its upstream. Nothing is in it that a caller may see.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The generation moved before the first byte: nothing was sent. The body comes back, to be judged again.
+    #[error("the snapshot moved before the first byte was sent")]
+    Moved(RequestBody),
+    #[error("the upstream cannot be reached: {0}")]
+    Unreachable(std::io::Error),
+    #[error("the upstream did not accept the connection in time")]
+    ConnectTimeout,
+    #[error("the upstream did not answer in time")]
+    ResponseTimeout,
+    #[error("the upstream broke off or spoke no HTTP/1.1: {0}")]
+    Broken(hyper::Error),
+    #[error("the upstream switched protocols without being asked")]
+    Switched,
+    #[error("all connections that the upstream may have are in use")]
+    TooManyConnections,
+    /// The client's fault: its body stopped or was malformed while it was passed on.
+    #[error("the request's body: {0}")]
+    RequestBody(BodyError),
+}
+
+impl SendError {
+    /// The word for the log.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Moved(_) => "moved",
+            Self::Unreachable(_) => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Broken(_) => "broken",
+            Self::Switched => "switched",
+            Self::TooManyConnections => "too_many_connections",
+            Self::RequestBody(BodyError::TimedOut) => "request_body_timeout",
+            Self::RequestBody(BodyError::Cut) => "request_body_cut",
+        }
+    }
+}
+
+/// An upstream of one gate, within one worker.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pool: Rc<Pool>,
+}
+
+impl Upstream {
+    /// `generation` is the number of the snapshot in force. Must be called on a worker: it spawns a local task
+    /// that closes what is unused for too long.
+    pub fn new(
+        target: Arc<Target>,
+        limits: Arc<Limits>,
+        counters: Arc<IoCounters>,
+        generation: Arc<AtomicU64>,
+    ) -> Self {
+        Self { pool: Pool::start(target, limits, counters, generation) }
+    }
+
+    pub fn target(&self) -> &Target {
+        self.pool.target()
+    }
+
+    /// Sends a request that was judged under `generation`. `head` writes its head, as often as it is sent: the
+    /// framing fields are set here, from the body.
+    ///
+    /// It is sent once. Once more only if it is safe, has no body, went out on a *reused* connection and not one byte
+    /// of an answer came: then the upstream closed the connection as the request left. What was never begun to be
+    /// sent (the connection was found closed) is not counted as sent.
+    pub async fn send(
+        &self,
+        generation: u64,
+        head: impl Fn() -> request::Parts,
+        mut body: RequestBody,
+    ) -> Result<Response<Body>, SendError> {
+        let mut fresh_only = false;
+        loop {
+            let reused = if fresh_only { None } else { self.pool.reuse() };
+            let is_reused = reused.is_some();
+            let lease = match reused {
+                Some(lease) => lease,
+                None => self.pool.connect().await?,
+            };
+            if lease.gate().has_moved(generation) {
+                lease.give_back();
+                return Err(SendError::Moved(body));
+            }
+            let request = frame(head(), &body);
+            let may_repeat = is_reused && body.is_empty() && is_safe(&request.method);
+            match self.exchange(lease, generation, request, body).await {
+                Ok(response) => return Ok(response),
+                Err(Failure::Moved(unsent)) => return Err(SendError::Moved(unsent)),
+                Err(Failure::Unsent(unsent, _)) if is_reused => body = unsent,
+                Err(Failure::Unsent(_, error)) => return Err(SendError::Broken(error)),
+                Err(Failure::Unanswered(_)) if may_repeat => {
+                    body = RequestBody::Empty;
+                    fresh_only = true;
+                }
+                Err(Failure::Unanswered(error)) => return Err(error),
+                Err(Failure::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut lease: Lease,
+        generation: u64,
+        head: request::Parts,
+        body: RequestBody,
+    ) -> Result<Response<Body>, Failure> {
+        let gate = Rc::clone(lease.gate());
+        let limits = self.pool.limits();
+        gate.arm(generation);
+        let (payload, keeper) = Payload::new(body, &gate);
+        let answer = lease.sender().try_send_request(Request::from_parts(head, payload));
+        let mut answer = pin!(answer);
+        loop {
+            let deadline = gate.progress() + limits.response_timeout;
+            match timeout_at(deadline, answer.as_mut()).await {
+                Ok(Ok(response)) => return accept(response, lease, limits),
+                Ok(Err(mut error)) => {
+                    // hyper gives back what it did not take; the keeper has what it took and the gate held.
+                    drop(error.take_message());
+                    return Err(keeper.blame(&gate, error.into_error()));
+                }
+                // The body is still on its way: a slow client has its own bound, and a busy upload is progress.
+                Err(_) if gate.progress() + limits.response_timeout > Instant::now() => {}
+                Err(_) if keeper.waits_for_the_client() => gate.note_progress(),
+                Err(_) => return Err(Failure::Final(SendError::ResponseTimeout)),
+            }
+        }
+    }
+}
+
+/// How one attempt failed.
+enum Failure {
+    /// The gate held it back.
+    Moved(RequestBody),
+    /// Not one byte was written.
+    Unsent(RequestBody, hyper::Error),
+    /// It was written, and not one byte of an answer came.
+    Unanswered(SendError),
+    Final(SendError),
+}
+
+/// Takes an answer's head, and lends its body the connection.
+fn accept(response: Response<Incoming>, lease: Lease, limits: &Limits) -> Result<Response<Body>, Failure> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Final(SendError::Switched));
+    }
+    let (mut head, body) = response.into_parts();
+    headers::clean_response(&mut head.headers);
+    // hyper keeps an unusual reason phrase here; it is text of the upstream's that nobody needs.
+    head.extensions.clear();
+    let body = if hyper::body::Body::is_end_stream(&body) {
+        lease.give_back();
+        Body::Empty
+    } else {
+        Body::Upstream(UpstreamBody::new(Paced::resting(body, limits.stream_timeout), lease))
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// Writes the framing anew, from what the body is and not from what the client said it was.
+fn frame(mut head: request::Parts, body: &RequestBody) -> request::Parts {
+    let length = match body {
+        RequestBody::Empty => may_await_a_body(&head.method).then_some(0),
+        RequestBody::Held(held) if held.trailers.is_some() => None,
+        RequestBody::Held(held) => Some(held.bytes.len() as u64),
+        RequestBody::Stream(stream) => hyper::body::Body::size_hint(stream).exact(),
+    };
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.remove(header::TRANSFER_ENCODING);
+    match length {
+        Some(length) => drop(head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+        // Without it hyper would drop the body of a GET in silence.
+        None if !body.is_empty() => {
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        None => {}
+    }
+    head
+}
+
+/// Methods that a server may wait for a body of: an empty one is said (RFC 9110 §8.6).
+fn may_await_a_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+/// Safe methods (RFC 9110 §9.2.1) that are forwarded.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}

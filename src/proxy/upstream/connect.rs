@@ -1,0 +1,161 @@
+//! Opening a connection to an upstream: TCP, TLS over it, or a Unix socket.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Poll};
+
+use http::HeaderValue;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Where an upstream is.
+#[derive(Debug, Clone)]
+pub enum Address {
+    /// Host name or address, and port.
+    Http {
+        host: String,
+        port: u16,
+    },
+    Https {
+        host: String,
+        port: u16,
+        name: ServerName<'static>,
+        tls: Arc<ClientConfig>,
+    },
+    Unix(PathBuf),
+}
+
+/// An upstream: where it is, and what it is called in `Host`. Shared by the workers.
+#[derive(Debug)]
+pub struct Target {
+    pub address: Address,
+    pub host: HeaderValue,
+    /// Connections open now, over all workers.
+    pub(super) open: AtomicUsize,
+}
+
+impl Target {
+    pub fn new(address: Address, host: HeaderValue) -> Arc<Self> {
+        Arc::new(Self { address, host, open: AtomicUsize::new(0) })
+    }
+
+    /// `https://host:port` with the given trust; the certificate must be for `host`.
+    pub fn https(host: &str, port: u16, tls: Arc<ClientConfig>) -> Result<Arc<Self>, InvalidHost> {
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| InvalidHost)?;
+        let header = host_header(host, port, 443)?;
+        Ok(Self::new(Address::Https { host: host.to_owned(), port, name, tls }, header))
+    }
+
+    /// `http://host:port`.
+    pub fn http(host: &str, port: u16) -> Result<Arc<Self>, InvalidHost> {
+        let header = host_header(host, port, 80)?;
+        Ok(Self::new(Address::Http { host: host.to_owned(), port }, header))
+    }
+
+    /// A Unix socket; its `Host` is `localhost`, for there is no name in a path.
+    pub fn unix(path: impl Into<PathBuf>) -> Arc<Self> {
+        Self::new(Address::Unix(path.into()), HeaderValue::from_static("localhost"))
+    }
+}
+
+/// The text is no host that a request can be sent to.
+#[derive(Debug, thiserror::Error)]
+#[error("not a host name or address")]
+pub struct InvalidHost;
+
+fn host_header(host: &str, port: u16, usual: u16) -> Result<HeaderValue, InvalidHost> {
+    let text = if port == usual { host.to_owned() } else { format!("{host}:{port}") };
+    HeaderValue::try_from(text).map_err(|_| InvalidHost)
+}
+
+/// Opens a connection. The caller bounds the time.
+pub async fn connect(address: &Address) -> io::Result<Transport> {
+    match address {
+        Address::Http { host, port } => Ok(Transport::Tcp(connect_tcp(host, *port).await?)),
+        Address::Https { host, port, name, tls } => {
+            let stream = connect_tcp(host, *port).await?;
+            let stream = TlsConnector::from(Arc::clone(tls)).connect(name.clone(), stream).await?;
+            Ok(Transport::Tls(Box::new(stream)))
+        }
+        Address::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
+    }
+}
+
+/// Tries each address of the host in the resolver's order.
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The bytes of an upstream connection.
+#[derive(Debug)]
+pub enum Transport {
+    Tcp(TcpStream),
+    /// Boxed for size: a TLS session is some kilobytes, once per connection.
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_read(context, buffer),
+            Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
+            Self::Unix(io) => Pin::new(io).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_write(context, bytes),
+            Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
+            Self::Unix(io) => Pin::new(io).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_write_vectored(context, slices),
+            Self::Tls(io) => Pin::new(io).poll_write_vectored(context, slices),
+            Self::Unix(io) => Pin::new(io).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+            Self::Unix(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_flush(context),
+            Self::Tls(io) => Pin::new(io).poll_flush(context),
+            Self::Unix(io) => Pin::new(io).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_shutdown(context),
+            Self::Tls(io) => Pin::new(io).poll_shutdown(context),
+            Self::Unix(io) => Pin::new(io).poll_shutdown(context),
+        }
+    }
+}

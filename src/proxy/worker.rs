@@ -1,0 +1,248 @@
+//! The workers of the data plane: one thread with one single-threaded runtime each, its own sockets and its own
+//! upstream connections. They share nothing on a request's way.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use rustls::ServerConfig;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+
+use super::body::Body;
+use super::connection::{self, Accepted, Peer, Serving};
+use super::counters::{ClientSide, IoCounters, Open, PanicWatch};
+use super::limits::Limits;
+use super::listener::{self, BoundSocket, ListenAddress, Listener};
+use crate::shutdown::{Phase, Watch};
+
+/// Wait after a failed accept. Out of file descriptors, it fails at once and for ever: no loop may spin on it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One gate, as the workers need to know it.
+#[derive(Debug, Clone)]
+pub struct GateListener {
+    pub address: ListenAddress,
+    pub tls: Option<Arc<ServerConfig>>,
+    pub limits: Arc<Limits>,
+    pub counters: Arc<IoCounters>,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    /// The real address of each gate, in the order they were given.
+    pub addresses: Vec<ListenAddress>,
+    threads: Vec<JoinHandle<()>>,
+    alive: mpsc::Receiver<()>,
+}
+
+impl Workers {
+    /// Returns when every worker has ended. Before a shutdown that is a fault: the caller should end the process.
+    pub async fn finished(&mut self) {
+        while self.alive.recv().await.is_some() {}
+    }
+
+    /// Waits for the threads. Call it after the shutdown reached `Cut`.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A worker that panicked was counted; there is nobody left to tell.
+            let _ = thread.join();
+        }
+        for address in self.addresses {
+            if let ListenAddress::Unix(path) = address {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// How many workers use what this process may use: the cores, of the cgroup's quota and the affinity mask, not of the
+/// node. The standard library reads both (`cpu.max` of cgroup 2, `cpu.cfs_quota_us` of cgroup 1), rounding down.
+pub fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// Binds every gate and starts `count` workers. `service` is called once for each gate on each worker, on the worker's
+/// thread and runtime: what it makes stays there, so it needs no lock, and may open upstream pools.
+pub fn spawn_workers<M, S, F>(
+    count: usize,
+    gates: Vec<GateListener>,
+    shutdown: &Watch,
+    service: M,
+) -> io::Result<Workers>
+where
+    M: Fn(usize) -> S + Send + Clone + 'static,
+    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let count = count.max(1);
+    let mut addresses = Vec::with_capacity(gates.len());
+    let mut sockets: Vec<Vec<(usize, BoundSocket)>> = (0..count).map(|_| Vec::with_capacity(gates.len())).collect();
+    for (index, gate) in gates.iter().enumerate() {
+        let bound = listener::bind(&gate.address, count)?;
+        addresses.push(bound.address);
+        for (worker, socket) in sockets.iter_mut().zip(bound.sockets) {
+            worker.push((index, socket));
+        }
+    }
+    let gates: Arc<[GateListener]> = gates.into();
+    let open: Arc<AtomicUsize> = Arc::default();
+    let (guard, alive) = mpsc::channel(1);
+    let mut threads = Vec::with_capacity(count);
+    for (number, sockets) in sockets.into_iter().enumerate() {
+        let (gates, open, service) = (Arc::clone(&gates), Arc::clone(&open), service.clone());
+        let (shutdown, guard) = (shutdown.clone(), guard.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
+            let _guard = guard;
+            let work = work(sockets, &gates, open, shutdown, service);
+            LocalSet::new().block_on(&runtime, work);
+        })?;
+        threads.push(thread);
+    }
+    Ok(Workers { addresses, threads, alive })
+}
+
+/// One worker, from its first accept to its last connection. What is open when it returns is cut.
+async fn work<M, S, F>(
+    sockets: Vec<(usize, BoundSocket)>,
+    gates: &[GateListener],
+    open: Arc<AtomicUsize>,
+    mut shutdown: Watch,
+    service: M,
+) where
+    M: Fn(usize) -> S,
+    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let drain = Rc::new(Drain::default());
+    for (index, socket) in sockets {
+        let Some(gate) = gates.get(index) else { continue };
+        // Only a runtime that is shutting down refuses a socket.
+        let Ok(listener) = Listener::start(socket) else { continue };
+        let serving = Rc::new(Serving {
+            service: service(index),
+            limits: Arc::clone(&gate.limits),
+            counters: Arc::clone(&gate.counters),
+            tls: gate.tls.clone(),
+            drain: Rc::clone(&drain),
+        });
+        spawn_local(accept(listener, serving, Process(Arc::clone(&open))));
+    }
+    shutdown.reached(Phase::Closing).await;
+    drain.close();
+    tokio::select! {
+        () = drain.emptied() => {}
+        () = shutdown.reached(Phase::Cut) => {}
+    }
+}
+
+/// Accepts until the listeners close.
+async fn accept<S, F>(listener: Listener, serving: Rc<Serving<S>>, process: Process)
+where
+    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let _watch = PanicWatch(Arc::clone(&serving.counters));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = serving.drain.closing() => return,
+        };
+        match accepted {
+            Ok(accepted) => start(accepted, &serving, &process),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Gives a connection a task of its own, or closes it at once where too many are open.
+fn start<S, F>(accepted: Accepted, serving: &Rc<Serving<S>>, process: &Process)
+where
+    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let counters = &serving.counters;
+    counters.accepted.fetch_add(1, Ordering::Relaxed);
+    let Some(place) = Open::below(process.clone(), serving.limits.connections_max) else {
+        counters.over_limit.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let counted = (place, Open::new(ClientSide(Arc::clone(counters))), Attending::new(&serving.drain));
+    let watch = PanicWatch(Arc::clone(counters));
+    let serving = Rc::clone(serving);
+    spawn_local(async move {
+        // A panic ends this task, and with it this connection, only.
+        let _counted = counted;
+        let _watch = watch;
+        connection::serve(accepted, serving).await;
+    });
+}
+
+/// The connections that the whole process has open.
+#[derive(Debug, Clone)]
+struct Process(Arc<AtomicUsize>);
+
+impl AsRef<AtomicUsize> for Process {
+    fn as_ref(&self) -> &AtomicUsize {
+        &self.0
+    }
+}
+
+/// A worker's own copy of the shutdown: looking at it costs a connection nothing.
+#[derive(Debug, Default)]
+pub struct Drain {
+    closing: Cell<bool>,
+    told: Notify,
+    attended: Cell<usize>,
+    emptied: Notify,
+}
+
+impl Drain {
+    /// Returns when connections should end after the request they are in.
+    pub async fn closing(&self) {
+        let told = self.told.notified();
+        if !self.closing.get() {
+            told.await;
+        }
+    }
+
+    fn close(&self) {
+        self.closing.set(true);
+        self.told.notify_waiters();
+    }
+
+    async fn emptied(&self) {
+        while self.attended.get() > 0 {
+            self.emptied.notified().await;
+        }
+    }
+}
+
+/// A connection that the drain waits for.
+#[derive(Debug)]
+struct Attending(Rc<Drain>);
+
+impl Attending {
+    fn new(drain: &Rc<Drain>) -> Self {
+        drain.attended.set(drain.attended.get() + 1);
+        Self(Rc::clone(drain))
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        let left = self.0.attended.get().saturating_sub(1);
+        self.0.attended.set(left);
+        if left == 0 {
+            self.0.emptied.notify_one();
+        }
+    }
+}
