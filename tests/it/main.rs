@@ -8,3 +8,4 @@ mod request;
 
 mod operations;
 mod refusals;
+mod folder;
