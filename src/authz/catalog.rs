@@ -1,14 +1,21 @@
 //! What a product's API is: its operations, the scopes each needs, and where its containers stand.
 //!
-//! This is the checked model; `file` mirrors the YAML, `matcher` finds the operation of a request,
+//! This is the checked model. `file` mirrors the YAML, `merge` lays the overlay over it, `compact` is the
+//! result in words, `compile` makes the model of it. `matcher` finds the operation of a request,
 //! `container` finds its containers. A catalog never changes while the process runs.
 
 pub mod builtin;
+pub mod compact;
+pub mod compile;
 pub mod container;
 pub mod file;
+pub mod load;
 pub mod matcher;
+pub mod merge;
 
 use std::sync::Arc;
+
+pub use compact::{Absent, ActorRule, DialectName, Fold, Reading, ScopeSide};
 
 use super::scope::{ScopeId, ScopeSet};
 
@@ -72,6 +79,9 @@ pub struct Catalog {
     pub digest: String,
     /// Where a credential may stand besides `Authorization`.
     pub tokens: TokenPlaces,
+    /// Arguments that name a tenant: whatever the operation, a value other than the request's tenant
+    /// reaches a second one.
+    pub tenant_arguments: Box<[TenantArgument]>,
     pub containers: Box<[ContainerKind]>,
     pub vocabularies: Box<[Box<str>]>,
     pub scopes: Box<[Scope]>,
@@ -88,21 +98,20 @@ pub struct Catalog {
     pub matcher: matcher::Matcher,
 }
 
-/// The shape in which a product's SDKs expect an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DialectName {
-    Problem,
-    Slack,
-    Atlassian,
-}
-
 /// Query and body members that hold a credential (Slack's `token`, Buddy's `access_token`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenPlaces {
     pub query: Box<[Box<str>]>,
     /// Top-level members of a form or JSON body.
     pub body: Box<[Box<str>]>,
+}
+
+/// An argument whose value is a tenant (Slack's `team_id`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantArgument {
+    pub at: PlaceAt,
+    /// Several may be named.
+    pub list: bool,
 }
 
 /// A kind of container, and how its ids are written.
@@ -115,16 +124,6 @@ pub struct ContainerKind {
     pub key: Option<regex::Regex>,
     pub fold: Fold,
     pub within: Option<KindId>,
-}
-
-/// Case of ids and names: folded for comparison, never in what is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fold {
-    #[default]
-    None,
-    Upper,
-    Lower,
 }
 
 /// A scope of one catalog.
@@ -153,32 +152,12 @@ pub enum ScopeClass {
     Call,
 }
 
-/// What a scope that rules no operation rules instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScopeSide {
-    Arguments,
-    Events,
-    SignIn,
-    Umbrella,
-}
-
 /// A kind of credential: the vocabularies it can use, and whom it stands for.
 #[derive(Debug)]
 pub struct CredentialKind {
     pub name: Box<str>,
     pub vocabularies: VocabularySet,
     pub actor: ActorRule,
-}
-
-/// Whom a kind of credential stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorRule {
-    App,
-    User,
-    /// User when the credential names one, else app.
-    Evidence,
 }
 
 /// One operation of the API.
@@ -193,6 +172,8 @@ pub struct Operation {
     /// Every scope in any line, and the guards.
     pub all_scopes: ScopeSet,
     pub touches: Touches,
+    /// Those of the catalog's `tenant_arguments` that the vendor describes for this operation.
+    pub tenant_arguments: Box<[TenantArgument]>,
     /// What narrows the variant fact, besides the container itself.
     pub variant_sources: Box<[VariantSource]>,
     /// Variants that some line speaks of; `ALL` when no line is conditional.
@@ -266,31 +247,6 @@ pub enum PlaceAt {
     Body(Box<str>),
     /// Slack: in the query, a form or the top level of a JSON body, but in one of them.
     Argument(Box<str>),
-}
-
-/// How the text at a place is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reading {
-    /// An id or name of the container itself.
-    Container,
-    /// A Jira issue: `PROJ-1` lies in PROJ if the gate says so; digits tell nothing.
-    IssueKey,
-    /// A Slack conversation: the first letter may tell its type.
-    Conversation,
-}
-
-/// What an absent place means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Absent {
-    /// `bad_request`.
-    #[default]
-    Deny,
-    /// The operation then reaches the whole tenant.
-    Tenant,
-    /// Another place tells; if none does, `tenant`.
-    Skip,
 }
 
 /// An argument that tells the variant.

@@ -1,1 +1,395 @@
+//! The YAML of catalogs and of their overlays, mirrored field by field, and nothing else.
 //!
+//! Unknown and duplicate keys are refused. What the words mean together is `merge`'s and `compile`'s
+//! business. The build script includes this file, so it depends on serde and the YAML reader alone.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::compact::{Absent, ActorRule, DialectName, Fold, Reading, ScopeSide, TenantArgument, Tokens};
+use crate::problem::{At, Problem};
+
+/// The only version of both formats so far.
+const VERSION: u32 = 1;
+
+pub type Text = Spanned<String>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogFile {
+    pub version: Spanned<u32>,
+    pub product: String,
+    pub release: String,
+    pub dialect: DialectName,
+    /// Aliases of one API: a template that does not start like one of them is below each of them.
+    #[serde(default)]
+    pub bases: Vec<String>,
+    /// What may stand before a base, with the tenant in it: `/ex/jira/{tenant}`.
+    #[serde(default)]
+    pub tenant_bases: Vec<String>,
+    /// Methods that every operation answers, whichever it is written with.
+    #[serde(default)]
+    pub accepts: Vec<String>,
+    #[serde(default)]
+    pub tokens: Tokens,
+    #[serde(default)]
+    pub tenant_arguments: Vec<TenantArgument>,
+    pub vocabularies: Vec<String>,
+    #[serde(default)]
+    pub variants: Vec<String>,
+    #[serde(default)]
+    pub containers: Vec<ContainerFile>,
+    pub kinds: Vec<KindFile>,
+    pub scopes: Vec<ScopeFile>,
+    pub operations: Vec<OperationFile>,
+}
+
+/// What a person adds to an imported catalog, or corrects in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverlayFile {
+    pub version: Spanned<u32>,
+    /// The product whose catalog it is for.
+    pub overlay: Text,
+    #[serde(default)]
+    pub bases: Vec<String>,
+    #[serde(default)]
+    pub tenant_bases: Vec<String>,
+    #[serde(default)]
+    pub tokens: Tokens,
+    #[serde(default)]
+    pub tenant_arguments: Vec<TenantArgument>,
+    #[serde(default)]
+    pub vocabularies: Vec<String>,
+    #[serde(default)]
+    pub variants: Vec<String>,
+    /// A container or kind of a name that the catalog has replaces it.
+    #[serde(default)]
+    pub containers: Vec<ContainerFile>,
+    #[serde(default)]
+    pub kinds: Vec<KindFile>,
+    /// A scope that the catalog has is added to.
+    #[serde(default)]
+    pub scopes: Vec<ScopeFile>,
+    #[serde(default)]
+    pub guards: Vec<GuardFile>,
+    #[serde(default)]
+    pub nothing: Vec<ReasonFile>,
+    #[serde(default)]
+    pub tenant: Vec<ReasonFile>,
+    #[serde(default)]
+    pub places: Vec<PlacesFile>,
+    #[serde(default)]
+    pub needs: Vec<NeedsCorrection>,
+    #[serde(default)]
+    pub variant_sources: Vec<VariantSourcesFile>,
+    #[serde(default)]
+    pub operations: Vec<OperationFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerFile {
+    pub name: Text,
+    #[serde(default)]
+    pub id: Option<String>,
+    #[serde(default)]
+    pub key: Option<String>,
+    #[serde(default)]
+    pub fold: Fold,
+    #[serde(default)]
+    pub within: Option<Text>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindFile {
+    pub name: Text,
+    pub vocabularies: Vec<Text>,
+    pub actor: ActorRule,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeFile {
+    pub name: Text,
+    #[serde(default)]
+    pub vocabularies: Vec<Text>,
+    #[serde(default)]
+    pub implies: Vec<Text>,
+    #[serde(default)]
+    pub same_as: Vec<Text>,
+    #[serde(default)]
+    pub rules: Option<ScopeSide>,
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationFile {
+    pub id: Text,
+    pub request: Text,
+    pub needs: NeedsFile,
+    #[serde(default)]
+    pub guards: Vec<Text>,
+    /// Left out: the whole tenant, since no container is named where the import looks.
+    #[serde(default)]
+    pub touches: Option<TouchesFile>,
+    /// The vendor's own rule on containers reaches it: never `nothing`.
+    #[serde(default)]
+    pub subject: bool,
+    /// The import proposes it as `nothing`. It is the tenant until the overlay accepts it.
+    #[serde(default)]
+    pub proposed: Option<Proposal>,
+    #[serde(default)]
+    pub tenant_arguments: Vec<Text>,
+    #[serde(default)]
+    pub variant_sources: Vec<VariantSourceFile>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proposal {
+    Nothing,
+}
+
+/// `unknown`, `{none: why}`, or lines by vocabulary.
+#[derive(Debug, Clone)]
+pub enum NeedsFile {
+    Unknown,
+    None { why: String },
+    Lines(Vec<(Text, Vec<LineFile>)>),
+}
+
+/// `[a, b]`, or `{when: [public], scopes: [a, b]}`.
+#[derive(Debug, Clone)]
+pub struct LineFile {
+    pub scopes: Vec<Text>,
+    pub when: Vec<Text>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TouchesFile {
+    Nothing(String),
+    Tenant(String),
+    Places(Vec<PlaceFile>),
+}
+
+/// Exactly one of `path`, `query`, `header`, `body` and `argument` is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceFile {
+    pub kind: Text,
+    #[serde(default)]
+    pub path: Option<Text>,
+    #[serde(default)]
+    pub query: Option<Text>,
+    #[serde(default)]
+    pub header: Option<Text>,
+    #[serde(default)]
+    pub body: Option<Text>,
+    #[serde(default)]
+    pub argument: Option<Text>,
+    #[serde(default, rename = "as")]
+    pub reading: Reading,
+    #[serde(default)]
+    pub absent: Absent,
+    /// `present: tenant`.
+    #[serde(default)]
+    pub present: Option<Present>,
+    #[serde(default)]
+    pub list: bool,
+    #[serde(default)]
+    pub group: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Present {
+    Tenant,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantSourceFile {
+    #[serde(default)]
+    pub query: Option<Text>,
+    #[serde(default)]
+    pub argument: Option<Text>,
+    pub values: Vec<VariantValueFile>,
+    #[serde(default)]
+    pub list: bool,
+    /// Left out: every variant.
+    #[serde(default)]
+    pub absent: Vec<Text>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantValueFile {
+    pub value: String,
+    pub means: Vec<Text>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardFile {
+    pub guard: Text,
+    pub why: String,
+    pub operations: Vec<Text>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonFile {
+    pub why: String,
+    pub operations: Vec<Text>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacesFile {
+    pub why: String,
+    pub operations: Vec<Text>,
+    pub places: Vec<PlaceFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeedsCorrection {
+    pub why: String,
+    pub operations: Vec<Text>,
+    pub needs: NeedsFile,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantSourcesFile {
+    pub why: String,
+    pub operations: Vec<Text>,
+    pub sources: Vec<VariantSourceFile>,
+}
+
+/// Reads a catalog.
+pub fn catalog(file: &Arc<Path>, text: &str) -> Result<CatalogFile, Problem> {
+    let read: CatalogFile = serde_saphyr::from_str(text).map_err(|error| unreadable(file, &error))?;
+    version(file, &read.version)?;
+    Ok(read)
+}
+
+/// Reads an overlay.
+pub fn overlay(file: &Arc<Path>, text: &str) -> Result<OverlayFile, Problem> {
+    let read: OverlayFile = serde_saphyr::from_str(text).map_err(|error| unreadable(file, &error))?;
+    version(file, &read.version)?;
+    Ok(read)
+}
+
+/// Where a value was written.
+pub fn at<T>(spanned: &Spanned<T>) -> At {
+    position(&spanned.referenced)
+}
+
+fn position(location: &serde_saphyr::Location) -> At {
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    At { line: number(location.line()), column: number(location.column()) }
+}
+
+fn version(file: &Arc<Path>, written: &Spanned<u32>) -> Result<(), Problem> {
+    if written.value == VERSION {
+        return Ok(());
+    }
+    let problem = Problem::error(file, at(written), format!("version {} is not known", written.value));
+    Err(problem.help(format!("this release reads version {VERSION}")))
+}
+
+fn unreadable(file: &Arc<Path>, error: &serde_saphyr::Error) -> Problem {
+    let plain = error.without_snippet();
+    let place = plain.location().map_or(At::default(), |location| position(&location));
+    Problem::error(file, place, plain.to_string())
+}
+
+impl<'de> Deserialize<'de> for NeedsFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NeedsVisitor)
+    }
+}
+
+struct NeedsVisitor;
+
+impl<'de> Visitor<'de> for NeedsVisitor {
+    type Value = NeedsFile;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`unknown`, `{none: why}`, or lines of scopes by vocabulary")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Self::Value, E> {
+        match word {
+            "unknown" => Ok(NeedsFile::Unknown),
+            _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut vocabularies: Vec<(Text, Vec<LineFile>)> = Vec::new();
+        while let Some(key) = map.next_key::<Text>()? {
+            if key.value == "none" && vocabularies.is_empty() {
+                let why = map.next_value()?;
+                if map.next_key::<String>()?.is_some() {
+                    return Err(de::Error::custom("`none` stands alone"));
+                }
+                return Ok(NeedsFile::None { why });
+            }
+            if vocabularies.iter().any(|(other, _)| other.value == key.value) {
+                return Err(de::Error::custom(format!("vocabulary `{}` is written twice", key.value)));
+            }
+            vocabularies.push((key, map.next_value()?));
+        }
+        Ok(NeedsFile::Lines(vocabularies))
+    }
+}
+
+impl<'de> Deserialize<'de> for LineFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LineVisitor)
+    }
+}
+
+struct LineVisitor;
+
+impl<'de> Visitor<'de> for LineVisitor {
+    type Value = LineFile;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of scopes, or `{when: [variants], scopes: [scopes]}`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut scopes = Vec::new();
+        while let Some(scope) = seq.next_element::<Text>()? {
+            scopes.push(scope);
+        }
+        Ok(LineFile { scopes, when: Vec::new() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut scopes, mut when): (Option<Vec<Text>>, Option<Vec<Text>>) = (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "scopes" if scopes.is_none() => scopes = Some(map.next_value()?),
+                "when" if when.is_none() => when = Some(map.next_value()?),
+                other => return Err(de::Error::unknown_field(other, &["when", "scopes"])),
+            }
+        }
+        let scopes = scopes.ok_or_else(|| de::Error::missing_field("scopes"))?;
+        let when = when.filter(|when| !when.is_empty()).ok_or_else(|| de::Error::missing_field("when"))?;
+        Ok(LineFile { scopes, when })
+    }
+}

@@ -1,0 +1,218 @@
+//! A whole catalog, merged and still in words: what `build.rs` embeds and `compile` turns into the model.
+//!
+//! It depends on serde alone, since the build script includes this file too. Positions are for messages
+//! and are not stored, so the same facts give the same bytes wherever they stand in a file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::At;
+
+/// Where a fact was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spot {
+    /// In the overlay, not in the imported catalog.
+    pub overlay: bool,
+    pub at: At,
+}
+
+/// Names of things, with the place the name was written at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    pub text: String,
+    #[serde(skip)]
+    pub spot: Spot,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compact {
+    pub product: String,
+    pub release: String,
+    pub dialect: DialectName,
+    pub bases: Vec<String>,
+    pub tenant_bases: Vec<String>,
+    pub accepts: Vec<String>,
+    pub tokens: Tokens,
+    pub tenant_arguments: Vec<TenantArgument>,
+    pub vocabularies: Vec<String>,
+    pub variants: Vec<String>,
+    pub containers: Vec<Container>,
+    pub kinds: Vec<Kind>,
+    pub scopes: Vec<Scope>,
+    pub operations: Vec<Operation>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    #[serde(default)]
+    pub query: Vec<String>,
+    #[serde(default)]
+    pub body: Vec<String>,
+}
+
+/// An argument whose value is a tenant: it must be the request's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantArgument {
+    pub argument: String,
+    #[serde(default)]
+    pub list: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub name: Word,
+    pub id: Option<String>,
+    pub key: Option<String>,
+    pub fold: Fold,
+    pub within: Option<Word>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kind {
+    pub name: Word,
+    pub vocabularies: Vec<Word>,
+    pub actor: ActorRule,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scope {
+    pub name: Word,
+    pub vocabularies: Vec<Word>,
+    pub implies: Vec<Word>,
+    pub same_as: Vec<Word>,
+    pub rules: Option<ScopeSide>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    pub id: Word,
+    pub request: Word,
+    pub needs: Needs,
+    pub guards: Vec<Word>,
+    pub touches: Touches,
+    pub tenant_arguments: Vec<Word>,
+    pub variant_sources: Vec<VariantSource>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Needs {
+    Unknown,
+    None { why: String },
+    Lines(Vec<VocabularyLines>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VocabularyLines {
+    pub vocabulary: Word,
+    pub lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub scopes: Vec<Word>,
+    /// No words: in every variant.
+    pub when: Vec<Word>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Touches {
+    Nothing { why: String },
+    Tenant { why: String },
+    Places(Vec<Place>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    pub kind: Word,
+    pub at: PlaceAt,
+    pub reading: Reading,
+    pub absent: Absent,
+    pub present_is_tenant: bool,
+    pub list: bool,
+    pub group: Option<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum PlaceAt {
+    /// By the parameter's name; the model numbers it.
+    Path(Word),
+    Query(String),
+    Header(Word),
+    Body(Word),
+    Argument(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariantSource {
+    pub at: PlaceAt,
+    pub values: Vec<(String, Vec<Word>)>,
+    pub list: bool,
+    /// No words: every variant.
+    pub absent: Vec<Word>,
+}
+
+/// The shape in which a product's SDKs expect an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialectName {
+    Problem,
+    Slack,
+    Atlassian,
+}
+
+/// Case of ids and names: folded for comparison, never in what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fold {
+    #[default]
+    None,
+    Upper,
+    Lower,
+}
+
+/// What a scope that rules no operation rules instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeSide {
+    Arguments,
+    Events,
+    SignIn,
+    Umbrella,
+}
+
+/// Whom a kind of credential stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorRule {
+    App,
+    User,
+    /// User when the credential names one, else app.
+    Evidence,
+}
+
+/// How the text at a place is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// An id or name of the container itself.
+    #[default]
+    Container,
+    /// A Jira issue: `PROJ-1` lies in PROJ if the gate says so; digits tell nothing.
+    IssueKey,
+    /// A Slack conversation: the first letter may tell its type.
+    Conversation,
+}
+
+/// What an absent place means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// `bad_request`.
+    #[default]
+    Deny,
+    /// The operation then reaches the whole tenant.
+    Tenant,
+    /// Another place tells; if none does, `tenant`.
+    Skip,
+}

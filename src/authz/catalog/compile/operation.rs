@@ -1,0 +1,227 @@
+//! Numbers one operation: its lines, guards, places, and what of the request must be at hand to judge it.
+
+use http::{HeaderName, Method};
+
+use super::names::Names;
+use super::scopes;
+use crate::authz::catalog::compact::{self, Compact, Spot, Word};
+use crate::authz::catalog::matcher::{Builder, Request, RequestError};
+use crate::authz::catalog::{
+    Line, Needs, Operation, OperationId, Place, PlaceAt, TenantArgument, Touches, VariantMask, VariantSource,
+    VocabularyLines,
+};
+use crate::authz::scope::{ScopeId, ScopeSet};
+
+/// The method that a subtree's operation shows; `Operation::method` has no word for all of them.
+const ANY: &[u8] = b"ANY";
+
+pub fn compile(compact: &Compact, names: &mut Names<'_>, builder: &mut Builder) -> Box<[Operation]> {
+    let mut operations: Vec<Operation> = Vec::with_capacity(compact.operations.len());
+    for (index, written) in compact.operations.iter().enumerate() {
+        let Some(id) = u16::try_from(index).ok().map(OperationId) else { break };
+        let request = match Request::parse(&written.request.text) {
+            Ok(request) => request,
+            Err(error) => {
+                names.problem(written.request.spot, error.to_string());
+                continue;
+            }
+        };
+        if let Err(other) = builder.add(&request, id) {
+            let other = compact.operations.get(usize::from(other.0)).map_or("?", |other| &other.id.text);
+            names.problem(written.request.spot, RequestError::Taken(other.to_owned()).to_string());
+        }
+        operations.push(operation(written, &request, compact, names));
+    }
+    operations.into()
+}
+
+fn operation(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Operation {
+    let needs = needs(written, names);
+    let guards = guards(written, names);
+    let touches = touches(written, request, names);
+    let variant_sources: Box<[_]> =
+        written.variant_sources.iter().filter_map(|source| variant_source(source, request, names)).collect();
+    let tenant_arguments: Box<[_]> =
+        written.tenant_arguments.iter().filter_map(|word| tenant_argument(word, compact, names)).collect();
+    let body = reads_body(&touches) || !tenant_arguments.is_empty() || variant_sources.iter().any(|it| in_body(&it.at));
+    Operation {
+        id: written.id.text.as_str().into(),
+        method: request.method.clone().or_else(|| Method::from_bytes(ANY).ok()).unwrap_or_default(),
+        template: request.template.clone(),
+        all_scopes: all_scopes(&needs, &guards, names),
+        variants: variants(&needs),
+        needs,
+        guards,
+        touches,
+        tenant_arguments,
+        variant_sources,
+        body,
+    }
+}
+
+fn needs(written: &compact::Operation, names: &mut Names<'_>) -> Needs {
+    let spot = written.id.spot;
+    match &written.needs {
+        compact::Needs::Unknown => Needs::Unknown,
+        compact::Needs::None { why } => {
+            reason(why, spot, "`needs: none`", names);
+            Needs::None { why: why.as_str().into() }
+        }
+        compact::Needs::Lines(vocabularies) => {
+            if vocabularies.is_empty() {
+                names.problem(spot, format!("`{}` has no lines: write `needs: unknown`", written.id.text));
+            }
+            Needs::Lines(vocabularies.iter().filter_map(|lines| vocabulary_lines(lines, names)).collect())
+        }
+    }
+}
+
+fn vocabulary_lines(written: &compact::VocabularyLines, names: &mut Names<'_>) -> Option<VocabularyLines> {
+    let vocabulary = names.vocabulary(&written.vocabulary)?;
+    let spot = written.vocabulary.spot;
+    if written.lines.is_empty() {
+        names.problem(spot, format!("vocabulary `{}` has no line: leave it out", written.vocabulary.text));
+    }
+    let mut lines = Vec::new();
+    for line in &written.lines {
+        if line.scopes.is_empty() {
+            names.problem(spot, "an empty line would need nothing: write the scopes, or `needs: unknown`");
+        }
+        let scopes: Box<[ScopeId]> = line.scopes.iter().filter_map(|scope| names.scope(scope)).collect();
+        lines.push(Line { scopes, when: names.variants(&line.when) });
+    }
+    Some(VocabularyLines { vocabulary, lines: lines.into() })
+}
+
+fn guards(written: &compact::Operation, names: &mut Names<'_>) -> Box<[ScopeId]> {
+    let mut guards = Vec::new();
+    for word in &written.guards {
+        let known = scopes::GUARDS.contains(&word.text.as_str()) && word.text != scopes::CALL;
+        match names.guard(&word.text).filter(|_| known) {
+            Some(guard) if !guards.contains(&guard) => guards.push(guard),
+            Some(_) => {}
+            None => names.problem(word.spot, format!("`{}` is not a guard of scopegate's", word.text)),
+        }
+    }
+    guards.into()
+}
+
+fn all_scopes(needs: &Needs, guards: &[ScopeId], names: &Names<'_>) -> ScopeSet {
+    let mut all: ScopeSet = guards.iter().copied().collect();
+    match needs {
+        Needs::Unknown => {}
+        Needs::None { .. } => names.guard(scopes::CALL).into_iter().for_each(|call| all.insert(call)),
+        Needs::Lines(vocabularies) => {
+            let lines = vocabularies.iter().flat_map(|vocabulary| &vocabulary.lines);
+            lines.flat_map(|line| &line.scopes).for_each(|scope| all.insert(*scope));
+        }
+    }
+    all
+}
+
+fn variants(needs: &Needs) -> VariantMask {
+    let Needs::Lines(vocabularies) = needs else { return VariantMask::ALL };
+    let lines = vocabularies.iter().flat_map(|vocabulary| &vocabulary.lines);
+    VariantMask(lines.fold(0, |mask, line| mask | line.when.0))
+}
+
+fn touches(written: &compact::Operation, request: &Request, names: &mut Names<'_>) -> Touches {
+    let spot = written.id.spot;
+    match &written.touches {
+        compact::Touches::Nothing { why } => {
+            reason(why, spot, "`nothing`", names);
+            Touches::Nothing { why: why.as_str().into() }
+        }
+        compact::Touches::Tenant { why } => {
+            reason(why, spot, "`tenant`", names);
+            Touches::Tenant { why: why.as_str().into() }
+        }
+        compact::Touches::Places(places) => {
+            if places.is_empty() {
+                names.problem(spot, format!("`{}` has an empty list of places: write `tenant`", written.id.text));
+            }
+            Touches::Containers(places.iter().filter_map(|one| place(one, request, names)).collect())
+        }
+    }
+}
+
+fn reason(why: &str, spot: Spot, what: &str, names: &mut Names<'_>) {
+    if why.trim().is_empty() {
+        names.problem(spot, format!("{what} needs a reason"));
+    }
+}
+
+fn place(written: &compact::Place, request: &Request, names: &mut Names<'_>) -> Option<Place> {
+    let kind = names.container(&written.kind)?;
+    Some(Place {
+        kind,
+        at: at(&written.at, request, names)?,
+        reading: written.reading,
+        absent: written.absent,
+        present_is_tenant: written.present_is_tenant,
+        list: written.list,
+        group: written.group,
+    })
+}
+
+fn at(written: &compact::PlaceAt, request: &Request, names: &mut Names<'_>) -> Option<PlaceAt> {
+    match written {
+        compact::PlaceAt::Path(name) => {
+            let index = request.parameters.iter().position(|parameter| **parameter == *name.text);
+            if index.is_none() {
+                let message = format!("`{}` has no parameter `{}`", request.template, name.text);
+                names.problem(name.spot, message);
+            }
+            index.and_then(|index| u8::try_from(index).ok()).map(PlaceAt::Path)
+        }
+        compact::PlaceAt::Query(name) => Some(PlaceAt::Query(name.as_str().into())),
+        compact::PlaceAt::Argument(name) => Some(PlaceAt::Argument(name.as_str().into())),
+        compact::PlaceAt::Header(name) => header(name, names),
+        compact::PlaceAt::Body(pointer) => {
+            if !pointer.text.starts_with('/') {
+                names.problem(pointer.spot, format!("`{}` is not a JSON pointer: it starts with `/`", pointer.text));
+            }
+            Some(PlaceAt::Body(pointer.text.as_str().into()))
+        }
+    }
+}
+
+fn header(name: &Word, names: &mut Names<'_>) -> Option<PlaceAt> {
+    let header = name.text.to_ascii_lowercase().parse::<HeaderName>().ok();
+    if header.is_none() {
+        names.problem(name.spot, format!("`{}` is not a header name", name.text));
+    }
+    header.map(PlaceAt::Header)
+}
+
+fn variant_source(written: &compact::VariantSource, request: &Request, names: &mut Names<'_>) -> Option<VariantSource> {
+    let values = written.values.iter();
+    Some(VariantSource {
+        at: at(&written.at, request, names)?,
+        values: values.map(|(value, means)| (value.as_str().into(), names.variants(means))).collect(),
+        list: written.list,
+        absent: names.variants(&written.absent),
+    })
+}
+
+fn tenant_argument(word: &Word, compact: &Compact, names: &mut Names<'_>) -> Option<TenantArgument> {
+    let known = compact.tenant_arguments.iter().find(|known| known.argument == word.text);
+    if known.is_none() {
+        names.problem(word.spot, format!("`{}` is not among the product's `tenant_arguments`", word.text));
+    }
+    known.map(super::tenant_argument)
+}
+
+fn reads_body(touches: &Touches) -> bool {
+    match touches {
+        Touches::Containers(places) => places.iter().any(|place| in_body(&place.at)),
+        Touches::Nothing { .. } | Touches::Tenant { .. } => false,
+    }
+}
+
+fn in_body(at: &PlaceAt) -> bool {
+    match at {
+        PlaceAt::Body(_) | PlaceAt::Argument(_) => true,
+        PlaceAt::Path(_) | PlaceAt::Query(_) | PlaceAt::Header(_) => false,
+    }
+}
