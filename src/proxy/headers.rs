@@ -142,7 +142,7 @@ pub fn refuse_head(method: &Method, version: Version, headers: &HeaderMap) -> Op
 
 /// True for a request's field that is not passed on.
 pub fn is_stripped(name: &str) -> bool {
-    match name.as_bytes().first() {
+    match name.as_bytes().first().map(u8::to_ascii_lowercase) {
         Some(b'x' | b'c' | b'f' | b'h' | b'k' | b'p' | b'r' | b's' | b't' | b'u' | b'e') => {
             contains_folded(&NEVER_FROM_A_CLIENT, name)
                 || contains_folded(&HOP_BY_HOP, name)

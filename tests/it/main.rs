@@ -9,3 +9,5 @@ mod request;
 mod operations;
 mod refusals;
 mod folder;
+mod proxy_io;
+mod support;

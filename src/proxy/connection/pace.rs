@@ -118,7 +118,6 @@ impl Pace {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use tokio::time::{advance, sleep_until};
 
     fn limits() -> Limits {
         Limits {
@@ -129,47 +128,47 @@ mod tests {
         }
     }
 
-    /// Seconds until the pace is broken, at most `max`.
-    async fn broken_after(pace: &Pace, clock: Pin<&mut Sleep>, max: u64) -> Option<u64> {
-        let start = Instant::now();
-        let mut clock = clock;
-        let wait = std::future::poll_fn(|context| pace.poll(clock.as_mut(), &limits(), context));
-        tokio::time::timeout(Duration::from_secs(max), wait).await.ok().map(|_| start.elapsed().as_secs())
+    /// The bound that holds now, in seconds from the start of what it bounds.
+    fn bound(pace: &Pace) -> Option<u64> {
+        let start = pace.blocked_since.get().unwrap_or(pace.since.get());
+        pace.deadline(&limits()).map(|deadline| (deadline - start).as_secs())
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn silence_after_connecting_a_slow_head_and_an_idle_connection_end() {
+    #[test]
+    fn silence_after_connecting_a_slow_head_and_an_idle_connection_have_bounds_of_their_own() {
         let pace = Pace::start();
-        let mut clock = Box::pin(sleep_until(Instant::now() + limits().header_timeout));
-        assert_eq!(broken_after(&pace, clock.as_mut(), 999).await, Some(10));
-
+        assert_eq!(bound(&pace), Some(10), "a first head that never begins is no idle connection");
         pace.head_arrived();
-        assert_eq!(broken_after(&pace, clock.as_mut(), 999).await, None, "an answer may take its time");
+        assert_eq!(bound(&pace), None, "an answer may take its time");
         pace.answered();
-        assert_eq!(broken_after(&pace, clock.as_mut(), 999).await, Some(60));
+        assert_eq!(bound(&pace), Some(60));
+        pace.bytes_arrived();
+        assert_eq!(bound(&pace), Some(10));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_next_head_has_its_whole_time_from_its_first_byte() {
+    #[test]
+    fn more_bytes_give_a_head_no_more_time() {
         let pace = Pace::start();
-        let mut clock = Box::pin(sleep_until(Instant::now() + limits().header_timeout));
-        pace.head_arrived();
-        pace.answered();
-        assert_eq!(broken_after(&pace, clock.as_mut(), 50).await, None);
+        let first = pace.deadline(&limits());
         pace.bytes_arrived();
-        advance(Duration::from_secs(4)).await;
-        pace.bytes_arrived();
-        assert_eq!(broken_after(&pace, clock.as_mut(), 999).await, Some(6), "more bytes give no more time");
+        assert_eq!(pace.deadline(&limits()), first);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_ends_even_while_busy() {
+    #[test]
+    fn a_client_that_takes_nothing_is_bound_even_while_busy() {
         let pace = Pace::start();
-        let mut clock = Box::pin(sleep_until(Instant::now() + limits().header_timeout));
         pace.head_arrived();
         pace.note_blocked(true);
-        assert_eq!(broken_after(&pace, clock.as_mut(), 999).await, Some(30));
+        assert_eq!(bound(&pace), Some(30));
         pace.note_blocked(false);
-        assert_eq!(broken_after(&pace, clock.as_mut(), 999).await, None);
+        assert_eq!(bound(&pace), None);
+    }
+
+    #[tokio::test]
+    async fn a_passed_bound_ends_the_wait_although_the_clock_was_set_for_later() {
+        let limits = Limits { header_timeout: Duration::from_millis(5), ..limits() };
+        let pace = Pace::start();
+        let mut clock = Box::pin(tokio::time::sleep(Duration::from_secs(3600)));
+        let TooSlow = std::future::poll_fn(|context| pace.poll(clock.as_mut(), &limits, context)).await;
     }
 }

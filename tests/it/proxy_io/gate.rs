@@ -1,0 +1,322 @@
+//! A gate that judges nothing, and a client that speaks bytes.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use scopegate::proxy::body::{self, Body, HoldError, RequestBody};
+use scopegate::proxy::connection::Peer;
+use scopegate::proxy::counters::IoCounters;
+use scopegate::proxy::forward::Outbound;
+use scopegate::proxy::headers;
+use scopegate::proxy::limits::Limits;
+use scopegate::proxy::listener::ListenAddress;
+use scopegate::proxy::upstream::{SendError, Target, Upstream};
+use scopegate::proxy::worker::{GateListener, Workers, spawn_workers};
+use scopegate::shutdown::{Phase, Shutdown};
+
+use crate::support::upstream::{DEADLINE, StubUpstream};
+
+/// Bounds that a test can wait for.
+pub fn quick() -> Limits {
+    Limits {
+        header_timeout: Duration::from_millis(150),
+        idle_timeout: Duration::from_millis(150),
+        handshake_timeout: Duration::from_millis(150),
+        write_timeout: Duration::from_millis(150),
+        body_timeout: Duration::from_millis(150),
+        hold_timeout: Duration::from_millis(150),
+        linger_timeout: Duration::from_millis(150),
+        connect_timeout: Duration::from_millis(150),
+        response_timeout: Duration::from_millis(150),
+        stream_timeout: Duration::from_millis(150),
+        ..Limits::default()
+    }
+}
+
+/// A running pass-through gate.
+pub struct Gate {
+    pub address: ListenAddress,
+    pub counters: Arc<IoCounters>,
+    pub shutdown: Shutdown,
+    pub generation: Arc<AtomicU64>,
+    pub workers: Option<Workers>,
+}
+
+impl Gate {
+    pub fn before(upstream: &StubUpstream) -> Self {
+        Self::with_limits(upstream, Limits::default())
+    }
+
+    pub fn with_limits(upstream: &StubUpstream, limits: Limits) -> Self {
+        let target = Target::http("127.0.0.1", upstream.address.port()).expect("a target");
+        Self::start(ListenAddress::Tcp("127.0.0.1:0".parse().expect("an address")), target, limits, None)
+    }
+
+    /// One worker, so that a second request meets the pool of the first.
+    pub fn start(
+        address: ListenAddress,
+        target: Arc<Target>,
+        limits: Limits,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
+        let (counters, limits) = (Arc::<IoCounters>::default(), Arc::new(limits));
+        let generation = Arc::new(AtomicU64::new(1));
+        let shutdown = Shutdown::default();
+        let listener = GateListener { address, tls, limits: Arc::clone(&limits), counters: Arc::clone(&counters) };
+        let service = {
+            let (counters, generation) = (Arc::clone(&counters), Arc::clone(&generation));
+            move |_gate| {
+                let hub = Rc::new(PassThrough {
+                    upstream: Upstream::new(
+                        Arc::clone(&target),
+                        Arc::clone(&limits),
+                        Arc::clone(&counters),
+                        Arc::clone(&generation),
+                    ),
+                    limits: Arc::clone(&limits),
+                    generation: Arc::clone(&generation),
+                });
+                move |peer: Rc<Peer>, request| {
+                    let hub = Rc::clone(&hub);
+                    async move { hub.handle(&peer, request).await }
+                }
+            }
+        };
+        let workers = spawn_workers(1, vec![listener], &shutdown.watch(), service).expect("workers");
+        let address = workers.addresses.first().expect("an address").clone();
+        Self { address, counters, shutdown, generation, workers: Some(workers) }
+    }
+
+    pub fn port(&self) -> SocketAddr {
+        match &self.address {
+            ListenAddress::Tcp(address) => *address,
+            ListenAddress::Unix(path) => panic!("{} is no port", path.display()),
+        }
+    }
+
+    pub fn connect(&self) -> Client<TcpStream> {
+        let stream = TcpStream::connect(self.port()).expect("a connection");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+        Client::new(stream)
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(&self, request: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(request);
+        client.answer()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.shutdown.advance(Phase::Cut);
+        if let Some(workers) = self.workers.take() {
+            workers.join();
+        }
+    }
+}
+
+/// The service: paths say what a hub would have decided.
+struct PassThrough {
+    upstream: Upstream,
+    limits: Arc<Limits>,
+    generation: Arc<AtomicU64>,
+}
+
+impl PassThrough {
+    async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let (head, incoming) = request.into_parts();
+        if headers::refuse_head(&head.method, head.version, &head.headers).is_some()
+            || headers::check_request(&head.headers).is_err()
+        {
+            return plain(StatusCode::BAD_REQUEST, "two readings");
+        }
+        if let Some(sni) = &peer.sni
+            && head.uri.path() == "/sni"
+        {
+            return plain(StatusCode::OK, &format!("{sni} {}", peer.scheme()));
+        }
+        match head.uri.path() {
+            "/refused" => return plain(StatusCode::FORBIDDEN, "refused"),
+            "/panic" => panic!("as the test asked"),
+            _ => {}
+        }
+        let mut body = match self.take(&head.uri, incoming).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        let mut judged = 0;
+        loop {
+            judged += 1;
+            let generation = self.generation.load(Ordering::SeqCst);
+            let write = || {
+                // The snapshot moves after the pool looked and before the connection writes: the narrowest gap.
+                if judged == 1 && head.uri.path() == "/moved" {
+                    self.generation.fetch_add(1, Ordering::SeqCst);
+                }
+                let host = &self.upstream.target().host;
+                Outbound { head: &head, peer, uri: &head.uri, host, replace: &[] }.to_head()
+            };
+            match self.upstream.send(generation, write, body).await {
+                Ok(mut response) => {
+                    response.headers_mut().insert("judged", judged.into());
+                    return response;
+                }
+                Err(SendError::Moved(back)) if judged < 3 => body = back,
+                Err(error) => return plain(StatusCode::BAD_GATEWAY, error.as_str()),
+            }
+        }
+    }
+
+    async fn take(&self, uri: &http::Uri, incoming: Incoming) -> Result<RequestBody, Response<Body>> {
+        if uri.path() != "/held" {
+            return Ok(RequestBody::stream(incoming, self.limits.body_timeout));
+        }
+        let held = body::hold(incoming, self.limits.body_max, self.limits.hold_timeout).await;
+        held.map(RequestBody::held).map_err(|error| match error {
+            HoldError::TooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, "too large"),
+            HoldError::TimedOut => plain(StatusCode::REQUEST_TIMEOUT, "timed out"),
+            HoldError::Cut => plain(StatusCode::BAD_REQUEST, "cut"),
+        })
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::full(text.to_owned()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A client that writes and reads bytes.
+pub struct Client<T> {
+    pub stream: T,
+    buffer: Vec<u8>,
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    /// Without its framing.
+    pub body: String,
+    /// The raw lines after the last chunk.
+    pub trailers: String,
+    /// False if the connection ended before the body did.
+    pub whole: bool,
+}
+
+impl Answer {
+    pub fn has(&self, field: &str) -> bool {
+        self.head.to_lowercase().lines().any(|line| line.starts_with(&field.to_lowercase()))
+    }
+}
+
+impl<T: Read + Write> Client<T> {
+    pub fn new(stream: T) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).expect("the gate reads");
+        self.stream.flush().expect("the gate reads");
+    }
+
+    /// Reads more; false at the end, in good order or not.
+    pub fn more(&mut self) -> bool {
+        let mut space = [0; 64 * 1024];
+        match self.stream.read(&mut space) {
+            Ok(count) => {
+                self.buffer.extend_from_slice(&space[..count]);
+                count > 0
+            }
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                panic!("the gate says nothing: {error}")
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Reads until the gate closes, and returns all of it.
+    pub fn rest(&mut self) -> String {
+        while self.more() {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+    }
+
+    /// Reads one head; `None` if the connection ended first.
+    pub fn head(&mut self) -> Option<String> {
+        self.through(b"\r\n\r\n").map(|head| String::from_utf8_lossy(&head).trim_end().to_owned())
+    }
+
+    /// Reads one whole answer.
+    pub fn answer(&mut self) -> Answer {
+        let head = self.head().expect("an answer");
+        self.answer_after(head)
+    }
+
+    pub fn answer_after(&mut self, head: String) -> Answer {
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let lower = head.to_lowercase();
+        let mut answer = Answer { status, head, body: String::new(), trailers: String::new(), whole: true };
+        if lower.contains("\r\ntransfer-encoding: chunked") {
+            self.read_chunked(&mut answer);
+        } else if let Some(at) = lower.find("\r\ncontent-length: ") {
+            let digits = lower[at + 18..].lines().next().expect("digits");
+            let length: usize = digits.parse().expect("a length");
+            let body = self.exactly(length);
+            answer.whole = body.is_some();
+            answer.body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+        }
+        answer
+    }
+
+    fn read_chunked(&mut self, answer: &mut Answer) {
+        loop {
+            let Some(line) = self.through(b"\r\n") else { break answer.whole = false };
+            let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).expect("a chunk size");
+            if size == 0 {
+                break;
+            }
+            let Some(chunk) = self.exactly(size + 2) else { break answer.whole = false };
+            answer.body.push_str(&String::from_utf8_lossy(&chunk[..size]));
+        }
+        while answer.whole {
+            let Some(line) = self.through(b"\r\n") else {
+                answer.whole = false;
+                break;
+            };
+            if line == b"\r\n" {
+                break;
+            }
+            answer.trailers.push_str(&String::from_utf8_lossy(&line));
+        }
+    }
+
+    fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..count).collect())
+    }
+
+    fn through(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                return Some(self.buffer.drain(..at + end.len()).collect());
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+}
