@@ -2,3 +2,5 @@
 
 pub mod folder;
 pub mod secrets;
+pub mod admin;
+pub mod health;

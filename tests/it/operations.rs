@@ -1,13 +1,18 @@
 //! Health, admin, metrics and the log, from outside.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use scopegate::authz::Reason;
+use scopegate::control::admin::{self, Access, Answers, SnapshotView, TokenFile};
+use scopegate::control::health::{self, Readiness, SnapshotFacts};
 use scopegate::metrics::{Metrics, Outcome, Reload, Side};
 use scopegate::proxy::record::{CallerShown, Record, Recorder};
 use scopegate::telemetry::{ContainerShown, DecidedBy, LineWriter, UserIds};
@@ -185,6 +190,126 @@ fn a_log_that_hangs_blocks_nobody_and_the_next_line_counts_what_was_lost() {
     let told: u64 =
         written.iter().map(|line| serde_json::from_str::<Value>(&line).unwrap()["dropped"].as_u64().unwrap_or(0)).sum();
     assert_eq!(told, lost);
+}
+
+#[test]
+fn health_answers_three_paths_and_nothing_else() {
+    let readiness = Readiness::default();
+    let waiting = readiness.waits_for("policies");
+    readiness.snapshot(SnapshotFacts { generation: 3, digest: "aa".into(), settling: false });
+    let address = serve_tcp(health::router(readiness.clone(), Metrics::new(10).unwrap()));
+    let get = |path: &str| ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+    assert_eq!(get("/livez").0, 200);
+    let (status, body) = get("/readyz");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["waiting"][0]), (503, &Value::from("policies")));
+    drop(waiting);
+    let (status, body) = get("/readyz");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, body["snapshot"]["generation"].as_u64()), (200, Some(3)));
+    assert!(get("/metrics").1.contains("scopegate_build_info"));
+    readiness.drain();
+    assert_eq!(get("/readyz").0, 503);
+    for path in ["/", "/api/v1/snapshot", "/debug/pprof", "/metrics/", "/healthz"] {
+        assert_eq!(get(path).0, 404, "{path}");
+    }
+    assert_eq!(ask(address, "POST /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").0, 405);
+}
+
+#[test]
+fn admin_on_tcp_answers_the_bearer_and_no_browser() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef0123").unwrap();
+    let access = Access::Tcp { token: TokenFile::open(&token).unwrap(), listen: [127, 0, 0, 1].into() };
+    let address = serve_tcp(admin::router(answers(), access));
+    let get = |path: &str, headers: &str| {
+        ask(address, &format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n\r\n"))
+    };
+    const BEARER: &str = "authorization: Bearer 0123456789abcdef0123";
+    let (status, body) = get("/api/v1/snapshot", &format!("host: localhost\r\n{BEARER}"));
+    assert_eq!((status, body.contains(r#""apps":2"#)), (200, true), "{body}");
+    for (expected, headers) in [
+        (401, "host: localhost".to_owned()),
+        (401, "host: localhost\r\nauthorization: Bearer 0123456789abcdef0124".to_owned()),
+        (403, format!("host: evil.example\r\n{BEARER}")),
+        (403, format!("host: localhost\r\norigin: http://localhost\r\n{BEARER}")),
+    ] {
+        assert_eq!(get("/api/v1/snapshot", &headers).0, expected, "{headers}");
+        assert_eq!(get("/nowhere", &headers).0, expected, "{headers}");
+    }
+}
+
+#[test]
+fn admin_on_a_socket_explains_and_refuses_a_browser() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let bound = path.clone();
+    serve(move || async move {
+        let listener = admin::bind_unix(&bound).unwrap();
+        (listener, admin::router(answers(), Access::Socket))
+    });
+    let post = |headers: &str| {
+        let head = format!("POST /api/v1/explain HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}");
+        let mut stream = UnixStream::connect(&path).unwrap();
+        exchange(
+            &mut stream,
+            &format!("{head}content-type: application/json\r\ncontent-length: 9\r\n\r\n{{\"app\":1}}"),
+        )
+    };
+    assert_eq!(post(""), (200, r#"{"asked":{"app":1}}"#.to_owned()));
+    assert_eq!(post("origin: null\r\n").0, 403);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(admin::bind_unix(&path).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the socket");
+}
+
+fn answers() -> Answers {
+    Answers {
+        snapshot: Arc::new(|| Some(SnapshotView { generation: 1, digest: "aa".into(), apps: 2, settling: false })),
+        explain: Arc::new(|question| Ok(serde_json::json!({ "asked": question }))),
+    }
+}
+
+/// Serves on a thread that ends with the test process; returns once it listens.
+fn serve<L, M, F>(make: M)
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+    M: FnOnce() -> F + Send + 'static,
+    F: Future<Output = (L, axum::Router)>,
+{
+    let (listens, listening) = channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (listener, router) = make().await;
+            listens.send(()).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+    });
+    listening.recv_timeout(DEADLINE).unwrap();
+}
+
+fn serve_tcp(router: axum::Router) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    serve(move || async move { (tokio::net::TcpListener::from_std(listener).unwrap(), router) });
+    address
+}
+
+fn ask(address: SocketAddr, request: &str) -> (u16, String) {
+    exchange(&mut TcpStream::connect(address).unwrap(), request)
+}
+
+/// Sends a request as it stands; returns the status and the body of the answer.
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// A recorder whose lines come out of a channel.

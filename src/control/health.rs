@@ -1,0 +1,210 @@
+//! `/livez`, `/readyz` and `/metrics` on a listener of their own, and nothing else.
+//!
+//! Ready is: a snapshot is in force, nothing is waited for, and the process is not on its way out. Warnings (unsound
+//! settings, an open way round, `observe`) do not make it unready; they are told in the detail.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use crate::metrics::{self, Metrics};
+
+/// What decides about readiness, shared by everything that has a say. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<Facts>>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    draining: bool,
+    /// How many guards wait for a task, by its name.
+    waiting: BTreeMap<String, usize>,
+    snapshot: Option<SnapshotFacts>,
+    problems: usize,
+    warnings: Warnings,
+}
+
+/// The snapshot in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SnapshotFacts {
+    pub generation: u64,
+    pub digest: String,
+    /// The last whole state is older than the newest readable one: both are asked (law 7).
+    pub settling: bool,
+}
+
+/// What an operator must know though the gate works. Replaced as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Warnings {
+    /// Settings that take a name for an identity: `jira: issue_keys: prefix`.
+    pub unsound: Vec<String>,
+    pub bypass: Vec<Bypass>,
+    pub observe: Vec<Observe>,
+}
+
+/// Why the apps of a gate cannot walk around it (law 11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bypass {
+    pub gate: String,
+    /// `credential`, `network` or `open`. `open` is advice, not enforcement.
+    pub kind: String,
+}
+
+/// Something that is under `observe`, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Observe {
+    pub gate: String,
+    /// `None`: the gate as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    pub until: String,
+}
+
+/// What `/readyz` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub ready: bool,
+    pub draining: bool,
+    /// The names of what is waited for.
+    pub waiting: Vec<String>,
+    pub snapshot: Option<SnapshotFacts>,
+    pub problems: usize,
+    #[serde(flatten)]
+    pub warnings: Warnings,
+}
+
+/// Not ready while it lives. Named after the task that is waited for.
+#[derive(Debug)]
+pub struct Waiting {
+    readiness: Readiness,
+    task: String,
+}
+
+impl Readiness {
+    /// Not ready until the guard is dropped, also where its task panics.
+    pub fn waits_for(&self, task: impl Into<String>) -> Waiting {
+        let task = task.into();
+        *self.facts().waiting.entry(task.clone()).or_default() += 1;
+        Waiting { readiness: self.clone(), task }
+    }
+
+    pub fn snapshot(&self, snapshot: SnapshotFacts) {
+        self.facts().snapshot = Some(snapshot);
+    }
+
+    /// How many errors keep documents out.
+    pub fn problems(&self, problems: usize) {
+        self.facts().problems = problems;
+    }
+
+    pub fn warnings(&self, warnings: Warnings) {
+        self.facts().warnings = warnings;
+    }
+
+    /// From here on never ready again: balancers stop sending before the listeners close.
+    pub fn drain(&self) {
+        self.facts().draining = true;
+    }
+
+    pub fn report(&self) -> Report {
+        let facts = self.facts();
+        Report {
+            ready: !facts.draining && facts.waiting.is_empty() && facts.snapshot.is_some(),
+            draining: facts.draining,
+            waiting: facts.waiting.keys().cloned().collect(),
+            snapshot: facts.snapshot.clone(),
+            problems: facts.problems,
+            warnings: facts.warnings.clone(),
+        }
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut facts = self.readiness.facts();
+        if let Some(count) = facts.waiting.get_mut(&self.task) {
+            *count -= 1;
+            if *count == 0 {
+                facts.waiting.remove(&self.task);
+            }
+        }
+    }
+}
+
+/// The routes. Everything else is 404.
+pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(scrape).with_state(metrics))
+}
+
+async fn readyz(State(readiness): State<Readiness>) -> Response {
+    let report = readiness.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(report)).into_response()
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> SnapshotFacts {
+        SnapshotFacts { generation: 1, digest: "aa".into(), settling: false }
+    }
+
+    #[test]
+    fn ready_is_a_snapshot_and_nothing_that_is_waited_for() {
+        let readiness = Readiness::default();
+        assert!(!readiness.report().ready);
+        readiness.snapshot(snapshot());
+        assert!(readiness.report().ready);
+        let (first, second) = (readiness.waits_for("policies"), readiness.waits_for("policies"));
+        drop(first);
+        assert_eq!(readiness.report().waiting, ["policies"]);
+        assert!(!readiness.report().ready);
+        drop(second);
+        assert!(readiness.report().ready);
+    }
+
+    #[test]
+    fn warnings_and_problems_are_told_but_do_not_make_it_unready() {
+        let readiness = Readiness::default();
+        readiness.snapshot(snapshot());
+        readiness.problems(3);
+        let bypass = vec![Bypass { gate: "jira".into(), kind: "open".into() }];
+        readiness.warnings(Warnings { bypass, ..Warnings::default() });
+        let report = readiness.report();
+        assert!(report.ready);
+        assert_eq!((report.problems, report.warnings.bypass.len()), (3, 1));
+    }
+
+    #[test]
+    fn a_gate_that_drains_is_never_ready_again() {
+        let readiness = Readiness::default();
+        readiness.drain();
+        readiness.snapshot(snapshot());
+        assert!(!readiness.report().ready);
+    }
+}
