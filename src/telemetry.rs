@@ -68,6 +68,15 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// From here on a panic is counted and logged with its place alone: its text may quote a request.
+pub fn count_panics(count: impl Fn() + Send + Sync + 'static) {
+    std::panic::set_hook(Box::new(move |panic| {
+        count();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: one connection or task has ended");
+    }));
+}
+
 /// Times as in the lines of requests, so that both sort together.
 struct Rfc3339;
 

@@ -1,5 +1,12 @@
 //! Health, admin, metrics and the log, from outside.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -208,8 +215,10 @@ fn health_answers_three_paths_and_nothing_else() {
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, body["snapshot"]["generation"].as_u64()), (200, Some(3)));
     assert!(get("/metrics").1.contains("scopegate_build_info"));
+    assert!(scopegate::cli::health::run(address, DEADLINE, &mut Vec::new()).unwrap());
     readiness.drain();
     assert_eq!(get("/readyz").0, 503);
+    assert!(!scopegate::cli::health::run(address, DEADLINE, &mut Vec::new()).unwrap());
     for path in ["/", "/api/v1/snapshot", "/debug/pprof", "/metrics/", "/healthz"] {
         assert_eq!(get(path).0, 404, "{path}");
     }

@@ -1,5 +1,12 @@
 //! Every dialect × reason is a golden file. `UPDATE_GOLDEN=1 cargo test --test it refusals` writes them anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
