@@ -241,10 +241,19 @@ impl<'l> WrittenContainer<'l> {
 /// The path without query or fragment, without segments that hold a credential, with controls escaped.
 fn shown_path(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    let holds_secret = |segment: &str| SECRETS.iter().any(|mark| segment.contains(mark));
     let shown: Vec<&str> =
         path.split('/').map(|segment| if holds_secret(segment) { "(credential)" } else { segment }).collect();
     printable(&shown.join("/"), PATH_MAX_CHARS).into_owned()
+}
+
+/// Whether a credential begins in the segment: at its start, after a sign, or after `%xx` (`msg_1` is none).
+fn holds_secret(segment: &str) -> bool {
+    let begins = |at: usize| {
+        let before = segment.get(..at).unwrap_or_default().as_bytes();
+        let sign = before.last().is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        sign || before.iter().rev().nth(2) == Some(&b'%')
+    };
+    SECRETS.iter().any(|mark| segment.match_indices(mark).any(|(at, _)| begins(at)))
 }
 
 /// Milliseconds with three digits behind the point: more is noise.
@@ -271,6 +280,7 @@ mod tests {
     fn a_path_shows_no_query_no_credential_and_no_control() {
         assert_eq!(shown_path("/api/chat.postMessage?token=xoxb-1"), "/api/chat.postMessage");
         assert_eq!(shown_path("/x/xoxb-123/y%0a"), "/x/(credential)/y%0a");
+        assert_eq!(shown_path("/k=sg_1/%20sg_1/msg_1"), "/(credential)/(credential)/msg_1");
         assert_eq!(shown_path("/a\u{1b}[31m\r\n"), "/a\\u{1b}[31m\\u{d}\\u{a}");
     }
 
