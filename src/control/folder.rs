@@ -5,6 +5,8 @@
 //! mixed. One [`Folder::scan`] serves start-up, reload, `check` and tests alike.
 
 pub mod arm;
+pub mod hints;
+mod pace;
 pub mod read;
 pub mod scan;
 pub mod settle;
@@ -15,11 +17,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use hints::Hints;
 pub use read::{Stamp, Unreadable};
 pub use scan::{Folder, Hinted, Verify};
 pub use settle::{SETTLE, Settle};
 pub use walk::Untold;
-pub use watch::{Hints, Seen, Settings, Watching, spawn};
+pub use watch::{Seen, Settings, Watching, spawn};
 
 use crate::problem::Problem;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::watch::Hints;
+use super::hints::Hints;
 
 /// What to watch.
 #[derive(Debug, Default, Clone)]
@@ -38,7 +38,10 @@ impl Targets {
 
     /// A folder in which each event may concern everything.
     pub fn linked(&mut self, folder: &Path) {
-        self.folders.entry(folder.to_path_buf()).or_insert(Kind::Linked);
+        let kind = self.folders.entry(folder.to_path_buf()).or_insert(Kind::Linked);
+        if *kind == Kind::Above {
+            *kind = Kind::Linked;
+        }
     }
 
     /// Every name on the way to `path` that could be replaced: links, the path itself, and where it really is.

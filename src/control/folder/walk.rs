@@ -15,7 +15,7 @@ use super::{DEPTH_MAX, DIRECTORIES_MAX, FILE_BYTES_MAX, FILES_MAX, FOLDER_BYTES_
 use crate::problem::{At, Problem, file_name};
 
 /// The link that Kubernetes turns from one generation of files to the next.
-const DATA_LINK: &[u8] = b"..data";
+const DATA_LINK: &str = "..data";
 
 /// A folder that was entered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ pub struct Found {
 pub struct Generation {
     root: PathBuf,
     identity: (u64, u64),
-    /// Each `..data` link with its target.
+    /// Where each folder's `..data` link leads, if it has one.
     data_links: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
@@ -60,7 +60,7 @@ impl Generation {
 
     /// Kubernetes swaps all files of such a folder at once.
     pub fn is_swapped_whole(&self) -> bool {
-        !self.data_links.is_empty()
+        self.data_links.iter().any(|(_, target)| target.is_some())
     }
 }
 
@@ -144,7 +144,7 @@ pub fn is_hidden(name: &OsStr) -> bool {
 
 /// `..data`
 pub fn is_data_link(name: &OsStr) -> bool {
-    name.as_bytes() == DATA_LINK
+    name == DATA_LINK
 }
 
 impl Walk {
@@ -178,6 +178,10 @@ impl Walk {
         if self.directories.len() >= DIRECTORIES_MAX {
             return Err(Untold::TooManyFolders);
         }
+        // Before any name is looked at: what was looked at earlier would be of a generation that nobody noted.
+        let data_link = place.real.join(DATA_LINK);
+        let target = fs::read_link(&data_link).ok();
+        self.generation.data_links.push((data_link, target));
         let entries = match fs::read_dir(&place.real) {
             Ok(entries) => entries,
             Err(error) => return self.cannot_enter(place, &error),
@@ -221,11 +225,6 @@ impl Walk {
     fn meet(&mut self, entry: &DirEntry, place: &Place) -> Result<(), Untold> {
         let name = entry.file_name();
         if is_hidden(&name) {
-            if is_data_link(&name) {
-                let link = place.real.join(&name);
-                let target = fs::read_link(&link).ok();
-                self.generation.data_links.push((link, target));
-            }
             return Ok(());
         }
         let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());

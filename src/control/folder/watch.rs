@@ -4,29 +4,17 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::Scan;
 use super::arm::{self, Armed, Targets};
-use super::scan::{Folder, Hinted, Verify};
+use super::hints::{Hints, Wake};
+use super::pace::Pace;
+use super::scan::{Folder, Hinted};
 use super::settle::{Look, SETTLE, Settle};
-use super::{GONE_AFTER, Scan};
-
-/// More hints than this at once are a look at the whole tree, which is cheaper then.
-const HINTS_MAX: usize = 256;
-
-/// After a look, the next hint waits as long as the look took, between these: a folder written to without pause costs
-/// half of a core at most. The first hint after a quiet time never waits.
-const BREATH: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(100));
-
-/// Polling may take half a per cent of a core: a look at the whole tree, with the contents that it verifies, is
-/// followed by 200 times its own length without one.
-const POLL_REST: u32 = 200;
-
-/// Every file is read this often although its stamp stands still.
-const VERIFY_ALL: Duration = Duration::from_secs(60);
 
 /// How long until watches that could not be armed are tried again: from, to, doubling.
 const REARM: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -59,80 +47,6 @@ pub struct Seen {
     pub took: Duration,
     /// Why inotify does not see all of it; changes are then noticed by polling.
     pub unwatched: Option<Arc<str>>,
-}
-
-/// What wakes the loop.
-#[derive(Debug, Default)]
-pub struct Hints {
-    pending: Mutex<Pending>,
-    bell: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    paths: HashSet<PathBuf>,
-    tree: bool,
-    rearm: bool,
-    stop: bool,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.paths.is_empty() && !self.tree && !self.rearm && !self.stop
-    }
-}
-
-impl Hints {
-    /// One file may have changed.
-    pub fn path(&self, path: &Path) {
-        let mut pending = self.lock();
-        if pending.tree {
-            return;
-        }
-        if pending.paths.len() < HINTS_MAX {
-            pending.paths.insert(path.to_path_buf());
-        } else {
-            pending.paths.clear();
-            pending.tree = true;
-        }
-        self.bell.notify_one();
-    }
-
-    /// Anything may have changed: look at the whole tree.
-    pub fn tree(&self) {
-        self.lock().tree = true;
-        self.bell.notify_one();
-    }
-
-    /// A watch was lost: look at the whole tree, and watch it anew.
-    pub fn rearm(&self) {
-        self.lock().rearm = true;
-        self.bell.notify_one();
-    }
-
-    /// Ends the loop.
-    pub fn stop(&self) {
-        self.lock().stop = true;
-        self.bell.notify_one();
-    }
-
-    /// Waits for a hint, not returning one before `not_before`, and until `due` at most.
-    fn wait(&self, not_before: Instant, due: Instant) -> Pending {
-        let mut pending = self.lock();
-        loop {
-            let now = Instant::now();
-            let until = if pending.is_empty() { due } else { not_before };
-            if pending.stop || now >= until {
-                return std::mem::take(&mut pending);
-            }
-            let waited = self.bell.wait_timeout(pending, until - now);
-            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A running loop; dropping it ends it.
@@ -193,7 +107,7 @@ impl<F: FnMut(Seen)> Watch<F> {
             hints,
             on_seen,
             settle: Settle::new(settings.settle),
-            pace: Pace::new(settings),
+            pace: Pace::new(settings.poll),
             watches,
         }
     }
@@ -201,7 +115,7 @@ impl<F: FnMut(Seen)> Watch<F> {
     fn run(&mut self) {
         // Armed before the first look, for what changes between the two would be seen by neither.
         self.watches.keep(&self.folder, &self.hints, true);
-        let mut wake = Pending { tree: true, ..Pending::default() };
+        let mut wake = Wake { tree: true, ..Wake::default() };
         while !wake.stop {
             self.look(&wake);
             if self.watches.keep(&self.folder, &self.hints, wake.rearm) {
@@ -212,7 +126,7 @@ impl<F: FnMut(Seen)> Watch<F> {
         }
     }
 
-    fn look(&mut self, wake: &Pending) {
+    fn look(&mut self, wake: &Wake) {
         let began = Instant::now();
         let by_hint = !wake.tree && !wake.rearm && !wake.paths.is_empty();
         let hinted = if by_hint { self.look_at(&wake.paths) } else { Hinted::Tree };
@@ -251,63 +165,6 @@ impl<F: FnMut(Seen)> Watch<F> {
             tracing::error!(folder = %self.folder.root().display(), "taking in the policy folder panicked; it is read anew");
             self.folder.forget();
             self.settle = Settle::new(self.settings.settle);
-        }
-    }
-}
-
-/// When to look next.
-#[derive(Debug)]
-struct Pace {
-    poll: (Duration, Duration),
-    interval: Duration,
-    /// The next look at the whole tree.
-    next: Instant,
-    /// The next look at something that moves.
-    relook: Option<Instant>,
-    relook_after: Duration,
-    not_before: Instant,
-}
-
-impl Pace {
-    fn new(settings: Settings) -> Self {
-        let now = Instant::now();
-        let poll = settings.poll;
-        Self { poll, interval: poll.0, next: now, relook: None, relook_after: GONE_AFTER, not_before: now }
-    }
-
-    fn due(&self) -> Instant {
-        self.relook.map_or(self.next, |relook| relook.min(self.next))
-    }
-
-    fn not_before(&self) -> Instant {
-        self.not_before
-    }
-
-    /// So many files at each poll that all have their turn within [`VERIFY_ALL`], without one long pause for all:
-    /// a revocation may come at any moment.
-    fn verify(&self, files: usize) -> Verify {
-        let polls = (VERIFY_ALL.as_secs_f64() / self.interval.as_secs_f64().max(0.001)).max(1.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 100,000 files")]
-        let share = (files as f64 / polls).ceil() as usize;
-        if Instant::now() >= self.next { Verify::Next(share + 1) } else { Verify::None }
-    }
-
-    fn looked(&mut self, began: Instant, took: Duration, scan: Option<&Scan>) {
-        let ended = began + took;
-        self.not_before = ended + took.clamp(BREATH.0, BREATH.1);
-        let Some(scan) = scan else { return };
-        if scan.whole_tree {
-            // A look that read many files says nothing about the cost of one that reads none.
-            let cost = if scan.stirred { Duration::ZERO } else { took };
-            self.interval = cost.saturating_mul(POLL_REST).clamp(self.poll.0, self.poll.1);
-            self.next = ended + self.interval;
-        }
-        if scan.in_flux {
-            self.relook = Some(ended + self.relook_after);
-            self.relook_after = self.relook_after.saturating_mul(2).min(self.poll.1);
-        } else if scan.whole_tree {
-            self.relook = None;
-            self.relook_after = GONE_AFTER;
         }
     }
 }
