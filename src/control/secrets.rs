@@ -262,3 +262,124 @@ fn keep_fresh(store: &Mutex<SecretStore>, hints: &Arc<Hints>, mut on_change: imp
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn held(secrets: &Secrets, path: &str) -> Option<String> {
+        let secret = secrets.by_path.get(Path::new(path))?;
+        Some(String::from_utf8(secret.bytes().to_vec()).unwrap())
+    }
+
+    fn store(base: &Path, contents: &[u8]) -> SecretStore {
+        fs::write(base.join("s"), contents).unwrap();
+        let mut store = SecretStore::new(base);
+        assert!(store.name([PathBuf::from("s")]));
+        store
+    }
+
+    #[test]
+    fn one_trailing_line_break_is_not_part_of_a_secret() {
+        let base = tempfile::tempdir().unwrap();
+        for (contents, expected) in [
+            ("xoxb-1", Some("xoxb-1")),
+            ("xoxb-1\n", Some("xoxb-1")),
+            ("xoxb-1\r\n", Some("xoxb-1")),
+            ("xoxb-1\n\n", None),
+            ("xoxb\n-1", None),
+            ("xoxb-1\r\nx-admin: yes", None),
+            ("xoxb\0", None),
+            ("xo\txb", None),
+            ("", None),
+            ("\n", None),
+        ] {
+            let secrets = store(base.path(), contents.as_bytes()).secrets();
+            assert_eq!(held(&secrets, "s").as_deref(), expected, "{contents:?}");
+            assert_eq!(secrets.problems.len(), usize::from(expected.is_none()), "{contents:?}");
+        }
+    }
+
+    #[test]
+    fn a_problem_names_the_file_and_never_what_it_holds() {
+        let base = tempfile::tempdir().unwrap();
+        let store = store(base.path(), b"hunter2\nhunter3");
+        let said = format!("{store:?}");
+        assert!(said.contains("byte 7") || said.contains("Control(7)"), "{said}");
+        assert!(!said.contains("hunter"), "{said}");
+        assert!(format!("{:?}", store.secrets().problems).contains("/s\""));
+        let good = self::store(base.path(), b"hunter2");
+        assert!(!format!("{good:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_no_secret_any_more() {
+        let base = tempfile::tempdir().unwrap();
+        let mut store = store(base.path(), b"one");
+        assert!(!store.refresh());
+        fs::remove_file(base.path().join("s")).unwrap();
+        assert!(store.refresh());
+        assert_eq!(held(&store.secrets(), "s"), None);
+        fs::create_dir(base.path().join("s")).unwrap();
+        assert!(store.refresh());
+        fs::remove_dir(base.path().join("s")).unwrap();
+        fs::write(base.path().join("s"), vec![b'a'; (64 << 10) + 1]).unwrap();
+        assert!(store.refresh());
+        assert_eq!(held(&store.secrets(), "s"), None);
+        fs::write(base.path().join("s"), "two").unwrap();
+        assert!(store.refresh());
+        assert_eq!(held(&store.secrets(), "s").as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn a_file_that_is_named_no_more_is_forgotten() {
+        let base = tempfile::tempdir().unwrap();
+        let mut store = store(base.path(), b"one");
+        assert!(!store.name([PathBuf::from("s")]));
+        assert!(store.name([]));
+        assert!(store.secrets().by_path.is_empty());
+    }
+
+    /// What changes is noticed by the folder's events, well before the poll, in the layouts that hold secrets.
+    #[test]
+    fn a_change_is_told() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        for generation in ["..1", "..2"] {
+            fs::create_dir_all(base.join("mount").join(generation)).unwrap();
+            fs::write(base.join("mount").join(generation).join("token"), generation).unwrap();
+        }
+        symlink("..1", base.join("mount/..data")).unwrap();
+        symlink("..data/token", base.join("mount/token")).unwrap();
+        fs::write(base.join("plain"), "a").unwrap();
+
+        let (send, told) = channel();
+        let watch = SecretWatch::spawn(base, move || {
+            let _ = send.send(());
+        })
+        .unwrap();
+        let secrets = watch.name([base.join("mount/token"), PathBuf::from("plain")]);
+        assert_eq!(held(&secrets, "plain").as_deref(), Some("a"));
+        assert_eq!(held(&secrets, base.join("mount/token").to_str().unwrap()).as_deref(), Some("..1"));
+        let until = |path: &str, expected: Option<&str>| {
+            let deadline = Instant::now() + DEADLINE;
+            while held(&watch.secrets(), path).as_deref() != expected {
+                told.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap();
+            }
+        };
+        symlink("..2", base.join("mount/..data_tmp")).unwrap();
+        fs::rename(base.join("mount/..data_tmp"), base.join("mount/..data")).unwrap();
+        until(base.join("mount/token").to_str().unwrap(), Some("..2"));
+        fs::write(base.join(".new"), "b").unwrap();
+        fs::rename(base.join(".new"), base.join("plain")).unwrap();
+        until("plain", Some("b"));
+        fs::remove_file(base.join("plain")).unwrap();
+        until("plain", None);
+    }
+}

@@ -562,6 +562,61 @@ fn a_folder_that_comes_later_with_its_parents_is_found() {
 }
 
 #[test]
+fn a_replaced_parent_is_followed() {
+    both_ways(|base, settings| {
+        let root = base.join("git/policies");
+        write(&root, "a.yaml", "1");
+        let mut watcher = Watcher::start(&root, settings);
+        watcher.holds(&[("a.yaml", "1")]);
+        fs::rename(base.join("git"), base.join("old")).unwrap();
+        watcher.until("lost", |seen, _| seen.scan.untold.is_some());
+        write(&root, "a.yaml", "2");
+        watcher.holds(&[("a.yaml", "2")]);
+    });
+}
+
+#[test]
+fn a_linked_file_that_is_edited_where_it_lies_is_noticed() {
+    both_ways(|base, settings| {
+        let root = base.join("policies");
+        write(base, "shared/s.yaml", "1");
+        fs::create_dir(&root).unwrap();
+        symlink("../shared/s.yaml", root.join("s.yaml")).unwrap();
+        let mut watcher = Watcher::start(&root, settings);
+        watcher.holds(&[("s.yaml", "1")]);
+        rename_over(&base.join("shared"), "s.yaml", "2");
+        watcher.holds(&[("s.yaml", "2")]);
+    });
+}
+
+#[test]
+fn a_file_written_without_end_hides_no_deletion() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    write(root, "a.yaml", "1");
+    write(root, "busy.yaml", "1");
+    let mut watcher = Watcher::start(root, HINTS_ONLY);
+    watcher.settles();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                write(root, "busy.yaml", "1");
+                write(root, "busy.yaml", "12");
+            }
+        });
+        fs::remove_file(root.join("a.yaml")).unwrap();
+        watcher.until("gone", |seen, held| {
+            assert!(!seen.settled);
+            !held.contains_key("a.yaml")
+        });
+        done.store(true, Ordering::Relaxed);
+    });
+    watcher.settles();
+}
+
+#[test]
 fn a_link_on_the_way_that_is_turned_is_followed() {
     both_ways(|base, settings| {
         write(base, "rev1/policies/a.yaml", "1");
@@ -652,6 +707,33 @@ fn a_hint_by_hand_makes_it_look() {
 }
 
 // ---- cost ----------------------------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "a measurement: cargo test --release --test it folder -- --ignored --nocapture"]
+fn latency_of_a_swapped_volume() {
+    let base = tempfile::tempdir().unwrap();
+    let mut volume = Volume::new(base.path().join("v"));
+    let names: Vec<String> = (0..10_000).map(|index| format!("app-{index:05}.yaml")).collect();
+    let grant = "grant: something to read\n".repeat(80);
+    let publish = |volume: &mut Volume, round: usize| {
+        let changed = format!("{grant}{round}");
+        let texts = names.iter().enumerate();
+        let files: Vec<(&str, &str)> = texts
+            .map(|(index, name)| (name.as_str(), if index % 10 == 0 { changed.as_str() } else { grant.as_str() }))
+            .collect();
+        volume.publish(&files);
+    };
+    publish(&mut volume, 0);
+    let mut folder = Folder::new(&volume.root);
+    folder.scan(Verify::None);
+    publish(&mut volume, 1);
+    let start = Instant::now();
+    let scan = folder.scan(Verify::None);
+    eprintln!("swap of 10000 files: {} changed, told after {:?}", scan.changed.len(), start.elapsed());
+    let start = Instant::now();
+    folder.scan(Verify::None);
+    eprintln!("poll of 10000 links: {:?}", start.elapsed());
+}
 
 #[test]
 #[ignore = "a measurement: cargo test --release --test it folder -- --ignored --nocapture"]

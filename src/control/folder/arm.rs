@@ -80,9 +80,8 @@ impl Targets {
         if self.names.contains(path) {
             return Hint::Rearm;
         }
-        match self.folders.get(path) {
-            Some(Kind::Tree | Kind::Linked) => return Hint::Folder,
-            Some(Kind::Above) | None => {}
+        if self.folders.contains_key(path) {
+            return Hint::Folder;
         }
         match path.parent().and_then(|parent| self.folders.get(parent)) {
             Some(Kind::Tree) => Hint::File,

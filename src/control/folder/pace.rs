@@ -16,6 +16,10 @@ const POLL_REST: u32 = 200;
 /// Every file is read this often although its stamp stands still.
 const VERIFY_ALL: Duration = Duration::from_secs(60);
 
+/// A folder that never stands still is looked at this often at least: while one file is written without end, the
+/// deletion of another must still be confirmed.
+const RELOOK_MAX: Duration = GONE_AFTER.saturating_mul(8);
+
 /// When to look next.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -63,8 +67,8 @@ impl Pace {
             self.next = ended + self.interval;
         }
         if scan.in_flux {
-            self.relook = Some(ended + self.relook_after);
-            self.relook_after = self.relook_after.saturating_mul(2).min(self.poll.1);
+            self.relook = Some(ended + self.relook_after.max(took.saturating_mul(4)));
+            self.relook_after = self.relook_after.saturating_mul(2).min(RELOOK_MAX);
         } else if scan.whole_tree {
             self.relook = None;
             self.relook_after = GONE_AFTER;

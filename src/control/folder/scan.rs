@@ -1,6 +1,6 @@
 //! Looking at the folder again and again, reading only what may have changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -433,13 +433,16 @@ fn look_by_path(real: &Path) -> Look {
     }
 }
 
-/// The folders in which the files lie that links lead to; inside the tree they are watched anyway.
+/// The folders in which the files lie that links lead to; inside the tree they are watched anyway. A link is followed
+/// one step: a volume has thousands into one folder, and what lies behind further links is noticed by polling.
 fn linked_folders(walk: &Walk) -> Vec<PathBuf> {
-    let links = walk.files.iter().filter(|found| found.linked);
-    let mut folders: Vec<PathBuf> = links
-        .filter_map(|found| std::fs::canonicalize(&found.real).ok())
-        .filter_map(|target| target.parent().map(Path::to_path_buf))
-        .collect();
+    let mut folders = BTreeSet::new();
+    for found in walk.files.iter().filter(|found| found.linked) {
+        let target = std::fs::read_link(&found.real).ok();
+        let target = target.zip(found.real.parent()).map(|(target, folder)| folder.join(target));
+        folders.extend(target.as_deref().and_then(Path::parent).map(Path::to_path_buf));
+    }
+    let mut folders: Vec<PathBuf> = folders.iter().filter_map(|folder| std::fs::canonicalize(folder).ok()).collect();
     folders.sort();
     folders.dedup();
     folders.retain(|folder| !walk.directories.iter().any(|directory| directory.real == *folder));

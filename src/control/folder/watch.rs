@@ -19,6 +19,9 @@ use super::settle::{Look, SETTLE, Settle};
 /// How long until watches that could not be armed are tried again: from, to, doubling.
 const REARM: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// A watch that fails as soon as it is armed must not be armed without pause.
+const REARM_GAP: Duration = Duration::from_millis(20);
+
 /// How the folder is looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -178,11 +181,12 @@ struct Watches {
     fault: Option<Arc<str>>,
     retry: Option<Instant>,
     retry_after: Duration,
+    armed_at: Option<Instant>,
 }
 
 impl Watches {
     fn new(wanted: bool) -> Self {
-        Self { wanted, armed: None, layout: 0, fault: None, retry: None, retry_after: REARM.0 }
+        Self { wanted, armed: None, layout: 0, fault: None, retry: None, retry_after: REARM.0, armed_at: None }
     }
 
     /// Arms anew if need be; says whether it did, for then what happened meanwhile must be looked at.
@@ -191,6 +195,12 @@ impl Watches {
         if !self.wanted || !(lost || retry || self.layout != folder.layout()) {
             return false;
         }
+        let now = Instant::now();
+        if let Some(early) = self.armed_at.map(|at| at + REARM_GAP).filter(|at| *at > now) {
+            self.retry = Some(early);
+            return false;
+        }
+        self.armed_at = Some(now);
         self.layout = folder.layout();
         // The old watches are dropped only when the new ones are armed.
         let (armed, fault) = arm::arm(&targets(folder), hints);
