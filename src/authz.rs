@@ -4,6 +4,7 @@
 //! The only way to a [`Permit`] is [`decide`], and forwarding demands one.
 
 pub mod catalog;
+pub mod decide;
 pub mod dialect;
 pub mod gate;
 pub mod identity;
@@ -20,5 +21,6 @@ pub mod touch;
 #[cfg(test)]
 mod toy;
 
+pub use decide::{Credential, Denial, Permit, Wanted, Who, decide, wanted};
 pub use reason::{Class, Reason};
 pub use scope::{ScopeId, ScopeSet};

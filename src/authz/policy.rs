@@ -10,5 +10,6 @@ pub mod document;
 pub mod file;
 pub mod link;
 pub mod part;
+pub mod store;
 
 pub use link::Policy;

@@ -1,5 +1,6 @@
 //! Everything a request is judged by, compiled and immutable, with a generation number and a digest.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::policy::Policy;
@@ -15,6 +16,8 @@ pub struct Snapshot {
     pub catalogs: Arc<Catalogs>,
     /// `None` until a whole, settled folder has been read: every request is then refused with `no_policy`.
     pub states: Option<States>,
+    /// Digests of credentials that some snapshot named: a gate under `observe` refuses them once their credential is gone.
+    pub named: Arc<HashSet<[u8; 32]>>,
 }
 
 /// The states that must both permit (law 7).
@@ -29,6 +32,6 @@ pub struct States {
 impl Snapshot {
     /// Before any policy was read.
     pub fn empty(catalogs: Arc<Catalogs>) -> Self {
-        Self { generation: 0, digest: String::new(), catalogs, states: None }
+        Self { generation: 0, digest: String::new(), catalogs, states: None, named: Arc::default() }
     }
 }

@@ -14,7 +14,8 @@ use super::area::{Form, NamedContainer};
 use super::condition::UserGroup;
 use super::document::{self, AppDocument, Apps, Body, CredentialMethod, Document, GuardrailDocument, Tenants};
 use super::part::Part;
-use crate::authz::catalog::{Catalog, ContainerKind, CredentialKindId, Fold, KindId, OperationId};
+use crate::authz::catalog::container::comparison_form;
+use crate::authz::catalog::{Catalog, ContainerKind, CredentialKindId, KindId, OperationId};
 use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::problem::{At, Problem, Spanned, did_you_mean};
 
@@ -399,12 +400,7 @@ pub fn named_container(kind: &ContainerKind, text: &str) -> Option<NamedContaine
         () if kind.key.as_ref().is_some_and(|pattern| pattern.is_match(text)) => Form::Name,
         () => return None,
     };
-    let text = match kind.fold {
-        Fold::None => text.to_owned(),
-        Fold::Upper => text.to_ascii_uppercase(),
-        Fold::Lower => text.to_ascii_lowercase(),
-    };
-    Some(NamedContainer { form, text: text.into_boxed_str() })
+    Some(NamedContainer { form, text: comparison_form(kind, text).into() })
 }
 
 /// A kind of container of one catalog, by name.
