@@ -6,6 +6,8 @@
 
 pub mod arm;
 pub mod hints;
+mod ledger;
+mod look;
 mod pace;
 pub mod read;
 pub mod scan;

@@ -1,16 +1,15 @@
 //! Looking at the folder again and again, reading only what may have changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
-
-use super::read::{self, Reading, Stamp, Unreadable};
-use super::walk::{self, Directory, Found, Untold, Walk};
-use super::{Change, Digest, FILE_BYTES_MAX, FILES_MAX, GONE_AFTER, Held, Scan};
+use super::ledger::{Changes, Ledger};
+use super::look::{self, Look};
+use super::read::Unreadable;
+use super::walk::{self, Directory, Untold, Walk};
+use super::{Digest, FILES_MAX, GONE_AFTER, Scan};
 use crate::problem::{At, Problem, file_name};
 
 /// How often a folder that is swapped while it is read is read again at once.
@@ -40,10 +39,7 @@ pub enum Hinted {
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    gone_after: Duration,
-    known: HashMap<Arc<Path>, Known>,
-    /// The unreadable ones among `known`.
-    faulty: BTreeMap<Arc<Path>, Unreadable>,
+    ledger: Ledger,
     /// Folders entered, from where they really are to how they are shown.
     directories: HashMap<PathBuf, Directory>,
     /// Folders outside, in which files lie that links lead to.
@@ -58,42 +54,13 @@ pub struct Folder {
     problems: Arc<[Problem]>,
     /// Every file was reported since the last [`Folder::forget`].
     told: bool,
-    round: u64,
-    /// Counts how often all files were verified.
-    cycle: u64,
-}
-
-#[derive(Debug)]
-struct Known {
-    stamp: Option<Stamp>,
-    /// `None`: unreadable.
-    digest: Option<Digest>,
-    racy: bool,
-    missing_since: Option<Instant>,
-    round: u64,
-    cycle: u64,
-}
-
-/// What one file turned out to be.
-#[derive(Debug)]
-enum Look {
-    Text {
-        reading: Reading,
-        digest: Digest,
-        text: String,
-    },
-    /// With its stamp where the fault lies in what the file holds: then only a change can mend it.
-    Fault(Unreadable, Option<Stamp>),
-    Missing,
 }
 
 impl Folder {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            gone_after: GONE_AFTER,
-            known: HashMap::new(),
-            faulty: BTreeMap::new(),
+            ledger: Ledger::new(GONE_AFTER),
             directories: HashMap::new(),
             linked: Vec::new(),
             layout: 0,
@@ -103,14 +70,12 @@ impl Folder {
             tree_problems: Vec::new(),
             problems: Arc::from([]),
             told: false,
-            round: 0,
-            cycle: 0,
         }
     }
 
     /// See [`GONE_AFTER`].
     pub fn gone_after(mut self, gone_after: Duration) -> Self {
-        self.gone_after = gone_after;
+        self.ledger.gone_after = gone_after;
         self
     }
 
@@ -119,11 +84,11 @@ impl Folder {
     }
 
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.ledger.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.ledger.len() == 0
     }
 
     pub fn layout(&self) -> u64 {
@@ -140,31 +105,29 @@ impl Folder {
 
     /// The readable files and what they hold, in no order: a digest over the folder is made of these.
     pub fn digests(&self) -> impl Iterator<Item = (&Arc<Path>, &Digest)> {
-        self.known.iter().filter_map(|(path, known)| Some((path, known.digest.as_ref()?)))
+        self.ledger.digests()
     }
 
     /// The next scan reports every file as changed, with its text. For whoever lost what was reported.
     pub fn forget(&mut self) {
-        for known in self.known.values_mut() {
-            known.stamp = None;
-            known.digest = None;
-        }
-        self.faulty.clear();
+        self.ledger.forget();
         self.told = false;
     }
 
     /// Looks at the whole folder.
     pub fn scan(&mut self, verify: Verify) -> Scan {
         for _ in 0..GENERATION_TRIES {
-            self.round += 1;
             let walk = match walk::walk(&self.root) {
                 Ok(walk) => walk,
                 Err(untold) => return self.cannot_tell(untold),
             };
-            let wanted = self.wanted(&walk, verify);
-            let looks: Vec<_> = wanted.into_iter().map(|found| (found, look(found))).collect();
+            let wanted = self.ledger.wanted(&walk, verify);
+            let looks = wanted.into_iter().map(|found| {
+                let look = self.ledger.slim(&found.shown, look::look(found));
+                (found.shown.clone(), look)
+            });
+            let looks: Vec<(PathBuf, Look)> = looks.collect();
             if walk.generation.still_is(&self.root) {
-                let looks = looks.into_iter().map(|(found, look)| (found.shown.clone(), look)).collect();
                 return self.accept(walk, looks);
             }
         }
@@ -188,12 +151,12 @@ impl Folder {
         if found.is_empty() {
             return Hinted::Nothing;
         }
-        if self.known.len() + found.len() > FILES_MAX {
+        if self.ledger.len() + found.len() > FILES_MAX {
             return Hinted::Tree;
         }
         let mut changes = Changes::default();
         for (shown, real) in found {
-            self.note(&shown, look_by_path(real), &mut changes);
+            self.ledger.note(&shown, look::look_by_path(real), &mut changes);
         }
         Hinted::Scan(self.scanned(changes, false, SystemTime::UNIX_EPOCH))
     }
@@ -221,44 +184,13 @@ impl Folder {
         self.scanned(Changes::default(), true, SystemTime::now())
     }
 
-    /// The files of a walk that have to be read. Marks all of them as seen in this round.
-    fn wanted<'walk>(&mut self, walk: &'walk Walk, verify: Verify) -> Vec<&'walk Found> {
-        let mut to_verify = match verify {
-            Verify::None => 0,
-            Verify::Next(count) => count,
-            Verify::All => usize::MAX,
-        };
-        let mut wanted = Vec::new();
-        for found in &walk.files {
-            let Some(known) = self.known.get_mut(found.shown.as_path()) else {
-                wanted.push(found);
-                continue;
-            };
-            known.round = self.round;
-            known.missing_since = None;
-            let moved = known.racy || found.stamp.ok() != known.stamp || known.stamp.is_none();
-            let in_turn = to_verify > 0 && known.cycle != self.cycle;
-            if in_turn {
-                known.cycle = self.cycle;
-                to_verify -= 1;
-            }
-            if moved || in_turn || verify == Verify::All {
-                wanted.push(found);
-            }
-        }
-        if to_verify > 0 && verify != Verify::None {
-            self.cycle += 1;
-        }
-        wanted
-    }
-
     /// Takes over what a walk and the reading after it found.
     fn accept(&mut self, walk: Walk, looks: Vec<(PathBuf, Look)>) -> Scan {
         let mut changes = Changes { in_flux: walk.in_flux, ..Changes::default() };
         for (shown, look) in looks {
-            self.note(&shown, look, &mut changes);
+            self.ledger.note(&shown, look, &mut changes);
         }
-        self.miss(&walk, &mut changes);
+        self.ledger.miss(&walk, &mut changes);
         changes.in_flux |= walk.directories_moved();
         self.untold = None;
         self.closed = walk.closed.len();
@@ -269,76 +201,6 @@ impl Folder {
         Scan { complete, ..self.scanned(changes, true, last_change) }
     }
 
-    fn note(&mut self, shown: &Path, look: Look, changes: &mut Changes) {
-        let (round, cycle) = (self.round, self.cycle);
-        let (path, mut before) = match self.known.remove_entry(shown) {
-            Some((path, known)) => (path, Some(known)),
-            None => (Arc::from(shown), None),
-        };
-        let fresh = Known { stamp: None, digest: None, racy: false, missing_since: None, round, cycle };
-        let now = match look {
-            Look::Text { reading, digest, text } => {
-                let same = before.as_ref().and_then(|known| known.digest) == Some(digest);
-                changes.stirred |= !same || before.as_ref().and_then(|known| known.stamp) != Some(reading.stamp);
-                changes.in_flux |= reading.in_flux;
-                self.faulty.remove(&path);
-                if !same {
-                    changes.changed.push(Change { path: path.clone(), held: Held::Text { digest, text: text.into() } });
-                }
-                let stamp = (!reading.in_flux).then_some(reading.stamp);
-                Known { stamp, digest: Some(digest), racy: reading.racy, ..fresh }
-            }
-            Look::Fault(fault, stamp) => {
-                if before.is_none() || self.faulty.get(&path) != Some(&fault) {
-                    changes.stirred = true;
-                    self.faulty.insert(path.clone(), fault);
-                    changes.changed.push(Change { path: path.clone(), held: Held::Unreadable(fault) });
-                }
-                Known { stamp, ..fresh }
-            }
-            Look::Missing => match before.take() {
-                Some(known) => return self.missing(path, known, changes),
-                None => return,
-            },
-        };
-        self.known.insert(path, now);
-    }
-
-    /// A file that is not there. It is gone when it stays so; until then the folder is in flux.
-    fn missing(&mut self, path: Arc<Path>, mut known: Known, changes: &mut Changes) {
-        let now = Instant::now();
-        let since = *known.missing_since.get_or_insert(now);
-        changes.stirred = true;
-        if now.saturating_duration_since(since) >= self.gone_after {
-            self.faulty.remove(&path);
-            changes.gone.push(path);
-        } else {
-            changes.in_flux = true;
-            self.known.insert(path, known);
-        }
-    }
-
-    /// What was known and not met in this walk.
-    fn miss(&mut self, walk: &Walk, changes: &mut Changes) {
-        let unmet = self.known.iter().filter(|(_, known)| known.round != self.round);
-        let unmet: Vec<Arc<Path>> = unmet.map(|(path, _)| path.clone()).collect();
-        if unmet.is_empty() {
-            return;
-        }
-        let entered: HashSet<&Path> = walk.directories.iter().map(|directory| directory.shown.as_path()).collect();
-        for path in unmet {
-            let closed = walk.closed.iter().find(|(folder, _)| path.starts_with(folder));
-            let is_there =
-                || path.parent().is_some_and(|folder| entered.contains(folder)) && path.symlink_metadata().is_ok();
-            match closed {
-                Some((_, why)) => self.note(&path, Look::Fault(Unreadable::FolderClosed(*why), None), changes),
-                // Renamed while the names were read: it will be met by the next walk.
-                None if is_there() => changes.in_flux = true,
-                None => self.note(&path, Look::Missing, changes),
-            }
-        }
-    }
-
     fn take_layout(&mut self, walk: Walk, stirred: bool) {
         self.tree_problems = walk.problems.clone();
         if walk.others_unnamed() > 0 {
@@ -346,7 +208,7 @@ impl Folder {
             self.tree_problems.push(Problem::warning(&file_name(&*self.root), At::default(), message));
         }
         // Following thousands of links costs more than the walk; they lead elsewhere only when some stamp moved.
-        let linked = if stirred { linked_folders(&walk) } else { self.linked.clone() };
+        let linked = if stirred { look::linked_folders(&walk) } else { self.linked.clone() };
         let same = walk.directories.len() == self.directories.len()
             && walk.directories.iter().all(|directory| self.directories.get(&directory.real) == Some(directory))
             && linked == self.linked;
@@ -371,8 +233,8 @@ impl Folder {
             gone: changes.gone,
             problems: self.problems.clone(),
             untold: self.untold,
-            files: self.known.len(),
-            unreadable: self.faulty.len() + self.closed,
+            files: self.ledger.len(),
+            unreadable: self.ledger.faulty().len() + self.closed,
             stirred: changes.stirred,
             in_flux: changes.in_flux,
             whole_tree,
@@ -387,7 +249,7 @@ impl Folder {
             problems.push(Problem::error(&file_name(&*self.root), At::default(), untold.to_string()).help(help));
         }
         problems.extend(self.tree_problems.iter().cloned());
-        let faults = self.faulty.iter().filter(|(_, fault)| !matches!(fault, Unreadable::FolderClosed(_)));
+        let faults = self.ledger.faulty().iter().filter(|(_, fault)| !matches!(fault, Unreadable::FolderClosed(_)));
         problems.extend(faults.map(|(path, fault)| Problem::error(path, At::default(), format!("the file {fault}"))));
         problems
     }
@@ -398,55 +260,6 @@ enum Hint {
     Nothing,
     File(PathBuf),
     Tree,
-}
-
-#[derive(Debug, Default)]
-struct Changes {
-    changed: Vec<Change>,
-    gone: Vec<Arc<Path>>,
-    stirred: bool,
-    in_flux: bool,
-}
-
-fn look(found: &Found) -> Look {
-    match found.stamp {
-        // Neither opened nor stamped: it is looked at again each time.
-        Err(fault) => Look::Fault(fault, None),
-        Ok(_) => look_by_path(&found.real),
-    }
-}
-
-fn look_by_path(real: &Path) -> Look {
-    let reading = match read::read(real, FILE_BYTES_MAX) {
-        Ok(reading) => reading,
-        // A link that leads nowhere is a file that cannot be read; no link either is no file.
-        Err(Unreadable::Io(io::ErrorKind::NotFound)) if real.symlink_metadata().is_err() => return Look::Missing,
-        Err(fault) => return Look::Fault(fault, None),
-    };
-    let digest = Sha256::digest(&reading.bytes).into();
-    match String::from_utf8(reading.bytes) {
-        Ok(text) => Look::Text { reading: Reading { bytes: Vec::new(), ..reading }, digest, text },
-        Err(error) => {
-            let stamp = (!reading.in_flux && !reading.racy).then_some(reading.stamp);
-            Look::Fault(Unreadable::NotUtf8(error.utf8_error().valid_up_to()), stamp)
-        }
-    }
-}
-
-/// The folders in which the files lie that links lead to; inside the tree they are watched anyway. A link is followed
-/// one step: a volume has thousands into one folder, and what lies behind further links is noticed by polling.
-fn linked_folders(walk: &Walk) -> Vec<PathBuf> {
-    let mut folders = BTreeSet::new();
-    for found in walk.files.iter().filter(|found| found.linked) {
-        let target = std::fs::read_link(&found.real).ok();
-        let target = target.zip(found.real.parent()).map(|(target, folder)| folder.join(target));
-        folders.extend(target.as_deref().and_then(Path::parent).map(Path::to_path_buf));
-    }
-    let mut folders: Vec<PathBuf> = folders.iter().filter_map(|folder| std::fs::canonicalize(folder).ok()).collect();
-    folders.sort();
-    folders.dedup();
-    folders.retain(|folder| !walk.directories.iter().any(|directory| directory.real == *folder));
-    folders
 }
 
 #[cfg(test)]
