@@ -145,3 +145,23 @@ fn contents(file: File, size: u64, limit: u64) -> Result<Vec<u8>, Unreadable> {
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit { Err(Unreadable::TooLarge(limit)) } else { Ok(bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_younger_than_a_tick_may_hide_a_change() {
+        let stamp = |nanoseconds| Stamp { device: 1, inode: 1, size: 1, mtime: (0, 0), ctime: (100, nanoseconds) };
+        let at = |ms| UNIX_EPOCH + Duration::from_millis(ms);
+        for (nanoseconds, now, expected) in [
+            (5_000_000, at(100_010), true),
+            (5_000_000, at(100_030), false),
+            (0, at(101_000), true),
+            (0, at(102_000), false),
+            (5_000_000, at(90_000), true),
+        ] {
+            assert_eq!(stamp(nanoseconds).may_hide_a_change(now), expected, "{nanoseconds} {now:?}");
+        }
+    }
+}
