@@ -11,6 +11,7 @@ pub mod json;
 pub mod query;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::{HeaderMap, HeaderName, Method};
 
@@ -26,7 +27,6 @@ use super::path;
 pub struct BadRequest(pub &'static str);
 
 /// The head of a request in canonical form.
-#[derive(Debug)]
 pub struct RequestView<'a> {
     pub method: &'a Method,
     /// The path that is judged, and sent unless the URL is signed.
@@ -37,6 +37,14 @@ pub struct RequestView<'a> {
     /// Lower case, no port, no trailing dot.
     pub host: Cow<'a, str>,
     received: &'a str,
+}
+
+/// Headers and query may hold credentials, so they are never printed.
+impl fmt::Debug for RequestView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, path, host, .. } = self;
+        write!(f, "RequestView({method} {path:?} at {host:?})")
+    }
 }
 
 /// What was found out besides the head of the request.
