@@ -45,9 +45,9 @@ pub enum CredentialRewrite<'p> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyPlaces {
     pub authorization: bool,
-    /// Remove with [`super::request::query::Pairs::without`] the names of the catalog's `tokens.query`.
+    /// Send [`RequestView::forward_target_without`] the names of the catalog's `tokens.query`.
     pub query: bool,
-    /// A form: remove likewise the names of `tokens.body`.
+    /// Send the form [`without`](super::request::query::Pairs::without) the names of `tokens.body`.
     pub form: bool,
 }
 

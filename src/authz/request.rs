@@ -93,6 +93,12 @@ impl<'a> RequestView<'a> {
         Cow::Owned(format!("{}{query}", self.path))
     }
 
+    /// The same without the arguments of these names: a gate key that stood in the query goes no further.
+    pub fn forward_target_without(&self, names: &[Box<str>]) -> String {
+        let query = self.arguments().without(names);
+        if query.is_empty() { self.path.to_string() } else { format!("{}?{query}", self.path) }
+    }
+
     /// Whether the judged path is spelled otherwise than the received one.
     pub fn is_rewritten(&self) -> bool {
         matches!(self.path, Cow::Owned(_))

@@ -1,5 +1,7 @@
 //! Hostile requests: what is refused, and what is judged as what. Row ids are those of the bypass list.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may stop at a surprise")]
+
 mod body;
 mod head;
 mod identity;

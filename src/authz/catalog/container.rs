@@ -3,20 +3,16 @@
 //! It reads only places that the catalog lists. What cannot be told is `tenant`, `Unknown` or every variant;
 //! what can be read in two ways is refused. Nothing here asks whether a container exists.
 
+mod reading;
+
 use std::borrow::Cow;
 
-use super::{
-    Absent, Catalog, ContainerKind, Fold, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VariantSource,
-};
+use super::{Absent, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VariantSource};
 use crate::authz::gate::GateRules;
 use crate::authz::request::{BadRequest, Facts, Found, RequestView, argument};
-use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerName, ContainerRef, Reach, Touched};
-
-/// Names of the variants that a conversation id can tell: the words of Slack's catalog.
-const IM: &[&str] = &["im"];
-const PUBLIC: &[&str] = &["public"];
-const PRIVATE: &[&str] = &["private", "mpim"];
-const CHANNEL: &[&str] = &["public", "private", "mpim"];
+use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerRef, Reach, Touched};
+pub use reading::comparison_form;
+use reading::{UNREADABLE, container, conversation, issue};
 
 /// Whether the request must be judged with its body at hand: for its containers and variants, or because
 /// evidence of the caller may stand in it. `None`: no operation matches, and evidence is still evaluated.
@@ -50,27 +46,13 @@ pub fn locate<'r>(
         (Touches::Containers(_), Some(containers)) if !located.whole_tenant => Reach::Containers(containers),
         (Touches::Containers(_) | Touches::Tenant { .. }, _) => Reach::Tenant,
     };
-    let variants = variants(operation, located.told, params, request, facts)?;
+    let mut told = located.told;
+    if located.whole_tenant && told != VariantMask::NONE {
+        // Containers that are not named here are reached too, and may be of another type.
+        told = VariantMask(told.0 | possible(operation, VariantMask::ALL).0);
+    }
+    let variants = variants(operation, told, params, request, facts)?;
     Ok(Touched { reach, variants })
-}
-
-/// The form in which ids and names of a kind are compared: folded, without Slack's leading `#`. What the
-/// policy writes is compared in this form too.
-pub fn comparison_form<'t>(kind: &ContainerKind, text: &'t str) -> Cow<'t, str> {
-    let text = text.strip_prefix('#').unwrap_or(text);
-    match kind.fold {
-        Fold::Upper if text.bytes().any(|byte| byte.is_ascii_lowercase()) => Cow::Owned(text.to_ascii_uppercase()),
-        Fold::Lower if text.bytes().any(|byte| byte.is_ascii_uppercase()) => Cow::Owned(text.to_ascii_lowercase()),
-        Fold::None | Fold::Upper | Fold::Lower => Cow::Borrowed(text),
-    }
-}
-
-/// The same for text that a request may own.
-fn folded<'r>(kind: &ContainerKind, text: Cow<'r, str>) -> Cow<'r, str> {
-    match text {
-        Cow::Borrowed(text) => comparison_form(kind, text),
-        Cow::Owned(text) => Cow::Owned(comparison_form(kind, &text).into_owned()),
-    }
 }
 
 /// What the places read so far tell.
@@ -179,87 +161,6 @@ impl<'r> Located<'r> {
     }
 }
 
-const UNREADABLE: BadRequest = BadRequest("the container is not written as the product writes its ids or names");
-
-fn matches(pattern: Option<&regex::Regex>, text: &str) -> bool {
-    pattern.is_some_and(|pattern| pattern.is_match(text))
-}
-
-fn container<'r>(gate: &GateRules, kind: &ContainerKind, text: Cow<'r, str>) -> Result<ContainerName<'r>, BadRequest> {
-    if matches(kind.id.as_ref(), &text) {
-        // `010001` is the number 10001 to a product that parses it, and another text to the policy.
-        if text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(BadRequest("a container id begins with a zero"));
-        }
-        return Ok(ContainerName::Id(folded(kind, text)));
-    }
-    if matches(kind.key.as_ref(), &text) {
-        let name = folded(kind, text);
-        return Ok(if gate.names_as_written { ContainerName::Name(name) } else { ContainerName::Hint(name) });
-    }
-    Err(UNREADABLE)
-}
-
-/// `PROJ-123` lies in PROJ unless it was moved; `10001` lies anywhere.
-fn issue<'r>(gate: &GateRules, kind: &ContainerKind, text: Cow<'r, str>) -> Result<ContainerName<'r>, BadRequest> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number(&text) {
-        return Ok(ContainerName::Unknown);
-    }
-    let (project, number) = text.rsplit_once('-').ok_or(NO_ISSUE)?;
-    if !is_number(number) || !matches(kind.key.as_ref(), project) {
-        return Err(NO_ISSUE);
-    }
-    let project = match &text {
-        Cow::Borrowed(text) => comparison_form(kind, text.rsplit_once('-').map_or(*text, |(project, _)| project)),
-        Cow::Owned(_) => Cow::Owned(comparison_form(kind, project).into_owned()),
-    };
-    Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Hint(project) })
-}
-
-const NO_ISSUE: BadRequest = BadRequest("the issue is neither a key like PROJ-1 nor a number");
-
-/// A Slack conversation, and the types that it may have.
-fn conversation<'r>(
-    gate: &GateRules,
-    kind: &ContainerKind,
-    text: Cow<'r, str>,
-) -> Result<(ContainerName<'r>, VariantMask), BadRequest> {
-    let catalog = &gate.catalog;
-    if matches(kind.id.as_ref(), &text) {
-        let types = match (text.bytes().next(), gate.channel_types_prefix) {
-            (Some(b'D'), _) => IM,
-            (Some(b'C'), true) => PUBLIC,
-            (Some(b'G'), true) => PRIVATE,
-            (Some(b'C' | b'G'), false) => CHANNEL,
-            _ => return Ok((container(gate, kind, text)?, VariantMask::ALL)),
-        };
-        return Ok((container(gate, kind, text)?, mask_of(catalog, types)));
-    }
-    // A user's id opens a direct message whose own id nothing here tells.
-    let is_user = |text: &str| {
-        text.len() > 2
-            && text.starts_with(['U', 'W'])
-            && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-    };
-    if is_user(&text) {
-        return Ok((ContainerName::Unknown, mask_of(catalog, IM)));
-    }
-    Ok((container(gate, kind, text)?, VariantMask::ALL))
-}
-
-/// The bits of these variants; all where the catalog does not have one of the words.
-fn mask_of(catalog: &Catalog, words: &[&str]) -> VariantMask {
-    let mut mask = 0;
-    for word in words {
-        match catalog.variants.iter().position(|variant| **variant == **word) {
-            Some(bit) if bit < 8 => mask |= 1 << bit,
-            _ => return VariantMask::ALL,
-        }
-    }
-    VariantMask(mask)
-}
-
 /// Strikes values that no line speaks of from what is not known. What is known stays, and is then refused.
 fn possible(operation: &Operation, may_be: VariantMask) -> VariantMask {
     let spoken_of = VariantMask(may_be.0 & operation.variants.0);
@@ -277,42 +178,57 @@ fn variants(
     if operation.variants == VariantMask::ALL {
         return Ok(VariantMask::ALL);
     }
-    let mut said = VariantMask::ALL;
+    let mut said = Said { may_be: VariantMask::ALL, named: VariantMask::NONE };
     for source in &operation.variant_sources {
-        said = VariantMask(said.0 & said_by(source, find(&source.at, params, request, facts)?)?.0);
+        said.hear(source, &find(&source.at, params, request, facts)?)?;
     }
-    let by_container = if told == VariantMask::NONE { possible(operation, VariantMask::ALL) } else { told };
-    if said == VariantMask::ALL {
-        return Ok(by_container);
-    }
-    // Each variant that an argument names is reached, so none of them is struck for want of a line.
-    let variants = if told == VariantMask::NONE { said } else { VariantMask(said.0 & told.0) };
-    if variants == VariantMask::NONE {
+    let allowed = if told == VariantMask::NONE { VariantMask::ALL } else { told };
+    let variants = if said.may_be == VariantMask::ALL {
+        let by_container = if told == VariantMask::NONE { possible(operation, VariantMask::ALL) } else { told };
+        by_container.0 | said.named.0 & allowed.0
+    } else {
+        said.may_be.0 & allowed.0
+    };
+    if variants == 0 {
         return Err(BadRequest("the type that an argument names is not one that the container can have"));
     }
-    Ok(variants)
+    Ok(VariantMask(variants))
 }
 
-fn said_by(source: &VariantSource, found: Found<'_>) -> Result<VariantMask, BadRequest> {
-    let values = match &found {
-        Found::Absent => return Ok(source.absent),
-        Found::Many(_) if !source.list => return Err(BadRequest("an argument that tells the type is repeated")),
-        Found::One(_) | Found::Many(_) => found.as_slice(),
-    };
-    let mut mask = 0;
-    for value in values {
-        if source.list {
-            value.split(',').for_each(|word| mask |= variant_of(source, word).0);
-        } else {
-            mask |= variant_of(source, value).0;
+/// What the arguments say of the variant.
+struct Said {
+    may_be: VariantMask,
+    /// Each variant that an argument names is reached, so none of them is struck for want of a line.
+    named: VariantMask,
+}
+
+impl Said {
+    fn hear(&mut self, source: &VariantSource, found: &Found<'_>) -> Result<(), BadRequest> {
+        let values = match found {
+            Found::Absent => {
+                self.may_be = VariantMask(self.may_be.0 & source.absent.0);
+                return Ok(());
+            }
+            Found::Many(_) if !source.list => {
+                return Err(BadRequest("an argument that tells the type is repeated"));
+            }
+            Found::One(_) | Found::Many(_) => found.as_slice(),
+        };
+        let mut may_be = 0;
+        let mut hear_word = |word: &str| match source.values.iter().find(|(value, _)| **value == *word) {
+            Some((_, mask)) => {
+                may_be |= mask.0;
+                self.named.0 |= mask.0;
+            }
+            // A word that the catalog does not list may mean any.
+            None => may_be = VariantMask::ALL.0,
+        };
+        for value in values {
+            if source.list { value.split(',').for_each(&mut hear_word) } else { hear_word(value) }
         }
+        self.may_be = VariantMask(self.may_be.0 & may_be);
+        Ok(())
     }
-    Ok(VariantMask(mask))
-}
-
-/// A word that the catalog does not list may mean any.
-fn variant_of(source: &VariantSource, word: &str) -> VariantMask {
-    source.values.iter().find(|(value, _)| **value == *word).map_or(VariantMask::ALL, |(_, mask)| *mask)
 }
 
 /// The values at a place.

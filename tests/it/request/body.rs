@@ -236,7 +236,7 @@ fn lenient(body: &str, key: &str, last_wins: bool) -> Option<serde_json::Value> 
     // keys are all distinct, so both are asked through the pairs in order.
     let pairs: Pairs = serde_json::from_str(body).ok()?;
     let mut found = pairs.0.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value);
-    if last_wins { found.last() } else { found.next() }
+    if last_wins { found.next_back() } else { found.next() }
 }
 
 struct Pairs(Vec<(String, serde_json::Value)>);

@@ -140,6 +140,7 @@ fn an_argument_tells_the_variants_that_are_reached() {
     assert_eq!(variants("types=public_channel,im"), Some(PUBLIC | IM), "im has no line, and is refused later");
     assert_eq!(variants("types=public_channel&types=im"), Some(PUBLIC | IM));
     assert_eq!(variants("types=Public_Channel"), Some(PUBLIC | PRIVATE | MPIM), "an unknown word may mean any");
+    assert_eq!(variants("types=im,other"), Some(PUBLIC | PRIVATE | IM | MPIM), "what is named stays reached");
     assert_eq!(variants("types[]=im"), None);
     assert_eq!(variants("Types=im"), None);
 }
@@ -153,6 +154,8 @@ fn an_argument_and_a_container_narrow_each_other() {
     assert_eq!(variants("channel=C024BE7LD"), Some(PUBLIC | PRIVATE | MPIM));
     assert_eq!(variants("channel=C024BE7LD&types=im"), None, "contradiction");
     assert_eq!(variants("channel=C024BE7LD&types=im&types=mpim"), None, "not a list");
+    assert_eq!(variants("channel=C024BE7LD&types=other"), Some(PUBLIC | PRIVATE | MPIM));
+    assert_eq!(variants("channel=D024BE7LD&types=other"), Some(IM));
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! How the text at one place names a container: by id, by key, by an issue's key, as a Slack conversation.
+
+use std::borrow::Cow;
+
+use crate::authz::catalog::{Catalog, ContainerKind, Fold, VariantMask};
+use crate::authz::gate::GateRules;
+use crate::authz::request::BadRequest;
+use crate::authz::touch::ContainerName;
+
+/// Names of the variants that a conversation id can tell: the words of Slack's catalog.
+const IM: &[&str] = &["im"];
+const PUBLIC: &[&str] = &["public"];
+const PRIVATE: &[&str] = &["private", "mpim"];
+const CHANNEL: &[&str] = &["public", "private", "mpim"];
+
+/// The form in which ids and names of a kind are compared: folded, without Slack's leading `#`. What the
+/// policy writes is compared in this form too.
+pub fn comparison_form<'t>(kind: &ContainerKind, text: &'t str) -> Cow<'t, str> {
+    let text = text.strip_prefix('#').unwrap_or(text);
+    match kind.fold {
+        Fold::Upper if text.bytes().any(|byte| byte.is_ascii_lowercase()) => Cow::Owned(text.to_ascii_uppercase()),
+        Fold::Lower if text.bytes().any(|byte| byte.is_ascii_uppercase()) => Cow::Owned(text.to_ascii_lowercase()),
+        Fold::None | Fold::Upper | Fold::Lower => Cow::Borrowed(text),
+    }
+}
+
+/// The same for text that a request may own.
+fn folded<'r>(kind: &ContainerKind, text: Cow<'r, str>) -> Cow<'r, str> {
+    match text {
+        Cow::Borrowed(text) => comparison_form(kind, text),
+        Cow::Owned(text) => Cow::Owned(comparison_form(kind, &text).into_owned()),
+    }
+}
+
+pub(super) const UNREADABLE: BadRequest =
+    BadRequest("the container is not written as the product writes its ids or names");
+
+fn matches(pattern: Option<&regex::Regex>, text: &str) -> bool {
+    pattern.is_some_and(|pattern| pattern.is_match(text))
+}
+
+/// An id or name of the container itself.
+pub(super) fn container<'r>(
+    gate: &GateRules,
+    kind: &ContainerKind,
+    text: Cow<'r, str>,
+) -> Result<ContainerName<'r>, BadRequest> {
+    if matches(kind.id.as_ref(), &text) {
+        // `010001` is the number 10001 to a product that parses it, and another text to the policy.
+        if text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadRequest("a container id begins with a zero"));
+        }
+        return Ok(ContainerName::Id(folded(kind, text)));
+    }
+    if matches(kind.key.as_ref(), &text) {
+        let name = folded(kind, text);
+        return Ok(if gate.names_as_written { ContainerName::Name(name) } else { ContainerName::Hint(name) });
+    }
+    Err(UNREADABLE)
+}
+
+/// `PROJ-123` lies in PROJ unless it was moved; `10001` lies anywhere.
+pub(super) fn issue<'r>(
+    gate: &GateRules,
+    kind: &ContainerKind,
+    text: Cow<'r, str>,
+) -> Result<ContainerName<'r>, BadRequest> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number(&text) {
+        return Ok(ContainerName::Unknown);
+    }
+    let (project, number) = text.rsplit_once('-').ok_or(NO_ISSUE)?;
+    if !is_number(number) || !matches(kind.key.as_ref(), project) {
+        return Err(NO_ISSUE);
+    }
+    let project = match &text {
+        Cow::Borrowed(text) => comparison_form(kind, text.rsplit_once('-').map_or(*text, |(project, _)| project)),
+        Cow::Owned(_) => Cow::Owned(comparison_form(kind, project).into_owned()),
+    };
+    Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Hint(project) })
+}
+
+const NO_ISSUE: BadRequest = BadRequest("the issue is neither a key like PROJ-1 nor a number");
+
+/// A Slack conversation, and the types that it may have.
+pub(super) fn conversation<'r>(
+    gate: &GateRules,
+    kind: &ContainerKind,
+    text: Cow<'r, str>,
+) -> Result<(ContainerName<'r>, VariantMask), BadRequest> {
+    let catalog = &gate.catalog;
+    if matches(kind.id.as_ref(), &text) {
+        let types = match (text.bytes().next(), gate.channel_types_prefix) {
+            (Some(b'D'), _) => IM,
+            (Some(b'C'), true) => PUBLIC,
+            (Some(b'G'), true) => PRIVATE,
+            (Some(b'C' | b'G'), false) => CHANNEL,
+            _ => return Ok((container(gate, kind, text)?, VariantMask::ALL)),
+        };
+        return Ok((container(gate, kind, text)?, mask_of(catalog, types)));
+    }
+    // A user's id opens a direct message whose own id nothing here tells.
+    let is_user = |text: &str| {
+        text.len() > 2
+            && text.starts_with(['U', 'W'])
+            && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    };
+    if is_user(&text) {
+        return Ok((ContainerName::Unknown, mask_of(catalog, IM)));
+    }
+    Ok((container(gate, kind, text)?, VariantMask::ALL))
+}
+
+/// The bits of these variants; all where the catalog does not have one of the words.
+fn mask_of(catalog: &Catalog, words: &[&str]) -> VariantMask {
+    let mut mask = 0;
+    for word in words {
+        match catalog.variants.iter().position(|variant| **variant == **word) {
+            Some(bit) if bit < 8 => mask |= 1 << bit,
+            _ => return VariantMask::ALL,
+        }
+    }
+    VariantMask(mask)
+}
