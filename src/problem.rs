@@ -1,5 +1,6 @@
 //! What is wrong with a file, said to the person who wrote it: where, what, and how to mend it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,6 +99,133 @@ pub fn fill_snippets(problems: &mut [Problem], text: &str) {
     }
 }
 
+/// All problems for a person, and how many there are. Empty if there is none.
+///
+/// What comes out of a file is escaped: a policy must not write to the terminal of whoever checks it.
+pub fn render_human(problems: &[Problem], colour: bool) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        render_one(&mut out, problem, Paint { colour });
+    }
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let counted =
+        |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+    let counts: Vec<_> =
+        [counted(errors, "error"), counted(problems.len() - errors, "warning")].into_iter().flatten().collect();
+    if !counts.is_empty() {
+        out.push_str(&counts.join(", "));
+        out.push('\n');
+    }
+    out
+}
+
+/// In the shape that rustc made known: message, place, line with a caret, help.
+fn render_one(out: &mut String, problem: &Problem, paint: Paint) {
+    let tone = if problem.is_error() { Tone::Error } else { Tone::Warning };
+    let Problem { severity, file, at, message, help, snippet } = problem;
+    let head = paint.in_tone(tone, severity.as_str());
+    let message = paint.in_tone(Tone::Bold, &escaped(message));
+    let file = escaped(&file.to_string_lossy());
+    let number = if at.line == 0 { String::new() } else { at.line.to_string() };
+    let margin = " ".repeat(number.len());
+    let [arrow, bar, equals] = ["-->", "|", "="].map(|sign| paint.in_tone(Tone::Frame, sign));
+    let number = paint.in_tone(Tone::Frame, &number);
+    let place = if at.line == 0 { file } else { format!("{file}:{}:{}", at.line, at.column) };
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{head}: {message}\n{margin} {arrow} {place}");
+    if let (Some(line), 1..) = (snippet, at.line) {
+        let (line, column) = window(line, at.column as usize);
+        let caret = paint.in_tone(tone, "^");
+        let blanks = " ".repeat(column);
+        let _ = writeln!(out, "{margin} {bar}\n{number} {bar} {line}\n{margin} {bar} {blanks}{caret}");
+    }
+    if let Some(help) = help {
+        let _ = writeln!(out, "{margin} {equals} help: {}", escaped(help));
+    }
+    out.push('\n');
+}
+
+/// The longest piece of a line that is shown, in characters: a terminal's width.
+const SNIPPET_CHARS_MAX: usize = 100;
+
+/// The piece of a line around a column, escaped, and how many characters of it stand before that column.
+fn window(line: &str, column: usize) -> (String, usize) {
+    let index = column.saturating_sub(1);
+    let start = if index < SNIPPET_CHARS_MAX * 3 / 4 { 0 } else { index - SNIPPET_CHARS_MAX / 4 };
+    let before: String = line.chars().skip(start).take(index.saturating_sub(start)).collect();
+    let after: String = line
+        .chars()
+        .skip(index.max(start))
+        .take(SNIPPET_CHARS_MAX - before.chars().count().min(SNIPPET_CHARS_MAX))
+        .collect();
+    let cut_before = if start > 0 { "…" } else { "" };
+    let cut_after = if line.chars().nth(start + SNIPPET_CHARS_MAX).is_some() { "…" } else { "" };
+    let before = format!("{cut_before}{}", escaped(&before));
+    let column = before.chars().count();
+    (format!("{before}{}{cut_after}", escaped(&after)), column)
+}
+
+/// Control characters, and those that turn the direction of writing, as `\u{…}`; a tab as a blank.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\t' => out.push(' '),
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
+                out.extend(character.escape_unicode())
+            }
+            _ if character.is_control() => out.extend(character.escape_default()),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+#[derive(Clone, Copy)]
+enum Tone {
+    Error,
+    Warning,
+    Frame,
+    Bold,
+}
+
+#[derive(Clone, Copy)]
+struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    fn in_tone(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Error => "1;31",
+            Tone::Warning => "1;33",
+            Tone::Frame => "1;34",
+            Tone::Bold => "1",
+        };
+        if self.colour && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// All problems for a program: `{"problems": [{file, line, column, severity, message, help}]}`.
+/// Line and column are null where the file as a whole is meant, `help` where there is none.
+pub fn to_json(problems: &[Problem]) -> serde_json::Value {
+    let place = |number: u32| (number > 0).then_some(number);
+    let problems: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            serde_json::json!({
+                "file": problem.file.to_string_lossy(),
+                "line": place(problem.at.line),
+                "column": place(problem.at.column),
+                "severity": problem.severity.as_str(),
+                "message": problem.message,
+                "help": problem.help,
+            })
+        })
+        .collect();
+    serde_json::json!({ "problems": problems })
+}
+
 /// The candidate nearest to `word`, if one is near enough to be what was meant.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let budget = (word.chars().count() / 3).clamp(1, 3);
@@ -146,5 +274,56 @@ mod tests {
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("abcd", "acbd"), 1);
         assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    fn sample() -> Problem {
+        let problem =
+            Problem::error(&file_name("policies/slack.yaml"), At { line: 12, column: 7 }, "unknown key `scope`");
+        let mut problems = [problem.help("did you mean `scopes`?")];
+        fill_snippets(&mut problems, &format!("{}    - {{scope: [a]}}\n", "x\n".repeat(11)));
+        let [problem] = problems;
+        problem
+    }
+
+    #[test]
+    fn a_problem_shows_its_line_and_how_to_mend_it() {
+        let whole = Problem::warning(&file_name("notes.txt"), At::default(), "not read");
+        assert_eq!(
+            render_human(&[sample(), whole], false),
+            "error: unknown key `scope`\n   --> policies/slack.yaml:12:7\n   |\n12 |     - {scope: [a]}\n   |       ^\n   = help: \
+             did you mean `scopes`?\n\nwarning: not read\n --> notes.txt\n\n1 error, 1 warning\n"
+        );
+        assert_eq!(render_human(&[], true), "");
+        assert!(render_human(&[sample()], true).contains("\u{1b}[1;31merror\u{1b}[0m: "));
+    }
+
+    #[test]
+    fn a_file_cannot_write_to_the_terminal() {
+        let mut problem = sample();
+        problem.message = "unknown key `\u{1b}[2J`".into();
+        problem.snippet = Some("a\u{202e}b\u{7}".into());
+        let shown = render_human(&[problem], false);
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown}");
+        assert!(shown.contains("\\u{1b}[2J") && shown.contains("a\\u{202e}b\\u{7}"), "{shown}");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_its_caret() {
+        let mut problem = sample();
+        problem.at.column = 5_000;
+        problem.snippet = Some(format!("{}Z{}", "a".repeat(4_999), "b".repeat(4_999)));
+        let shown = render_human(&[problem], false);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[3].chars().count() < 120, "{shown}");
+        assert_eq!(lines[3].chars().position(|c| c == 'Z'), lines[4].chars().position(|c| c == '^'), "{shown}");
+    }
+
+    #[test]
+    fn the_json_names_its_fields() {
+        let json = to_json(&[sample()]);
+        assert_eq!(
+            json.to_string(),
+            r#"{"problems":[{"column":7,"file":"policies/slack.yaml","help":"did you mean `scopes`?","line":12,"message":"unknown key `scope`","severity":"error"}]}"#
+        );
     }
 }

@@ -343,6 +343,7 @@ impl JsonSchema for AppsMirror {
 /// Containers of a tenant under one name. Every other key is a kind of container with a list.
 #[derive(Debug, Default)]
 pub struct SetMirror {
+    pub version: Field<u32>,
     pub set: Field<Id>,
     pub tenant: Field<Id>,
     pub kinds: Vec<(Spanned<String>, Field<List<Id>>)>,
@@ -371,7 +372,7 @@ impl<'de> Visitor<'de> for SetVisitor {
                 continue;
             };
             match name.as_str() {
-                "version" => drop(map.next_value::<Field<u32>>()?),
+                "version" => mirror.version = map.next_value()?,
                 "set" => mirror.set = map.next_value()?,
                 "tenant" => mirror.tenant = map.next_value()?,
                 _ => mirror.kinds.push((Spanned { value: name, at }, map.next_value()?)),
