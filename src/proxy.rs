@@ -1,4 +1,7 @@
 //! The data plane hub: `handle` cannot fail, `answer` is the life of a request.
+//!
+//! accept → canonical request → identify → match → locate → decide → forward or refuse → record. The hub owns this
+//! order; the steps return to it and never call each other.
 
 pub mod body;
 pub mod connection;
@@ -10,6 +13,205 @@ pub mod listener;
 pub mod record;
 pub mod refuse;
 pub mod stream;
+pub mod tell;
 pub mod tls;
 pub mod upstream;
 pub mod worker;
+
+use std::sync::Arc;
+
+use http::{Request, Response, request};
+use hyper::body::{Body as _, Incoming};
+
+use crate::authz::gate::GateRules;
+use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
+use crate::authz::{Denial, Permit, Reason, Wanted, decide, wanted};
+use crate::live::Live;
+use crate::shutdown::{Phase, Watch};
+use body::{Body, Held, HoldError, RequestBody, hold};
+use connection::Peer;
+use forward::FinalForm;
+use limits::Limits;
+use record::{Record, Recorder};
+use tell::Labels;
+use upstream::{SendError, Upstream};
+
+/// How often a request is judged again because the snapshot moved under it. Reloads are rarer than this by far; were
+/// they not, the request is refused for now rather than kept waiting.
+const JUDGEMENTS_MAX: u32 = 16;
+
+/// One gate on one worker.
+pub struct Hub {
+    pub rules: Arc<GateRules>,
+    pub live: Arc<Live>,
+    pub limits: Arc<Limits>,
+    pub recorder: Arc<Recorder>,
+    pub labels: Arc<Labels>,
+    pub upstreams: Upstreams,
+    pub shutdown: Watch,
+}
+
+/// Where a tenant's requests go.
+pub enum Upstreams {
+    /// All tenants of the gate share one.
+    One(Upstream),
+    ByTenant(Vec<(Arc<str>, Upstream)>),
+}
+
+impl Upstreams {
+    fn of(&self, tenant: &str) -> Option<&Upstream> {
+        match self {
+            Self::One(upstream) => Some(upstream),
+            Self::ByTenant(upstreams) => {
+                upstreams.iter().find(|(name, _)| **name == *tenant).map(|(_, upstream)| upstream)
+            }
+        }
+    }
+}
+
+/// Why a request was not answered by the upstream, and whether its body is read to the end.
+struct Refused {
+    denial: Box<Denial>,
+    body: refuse::RequestBody,
+}
+
+impl Hub {
+    /// Answers one request. It cannot fail: a refusal is a response too.
+    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let address = peer.address.map(|address| address.ip());
+        let mut record = Record::start(&self.recorder, &head.method, head.uri.path(), address);
+        if let Some(trace) = head.headers.get("traceparent") {
+            record.traceparent(trace.as_bytes());
+        }
+        match self.answer(peer, &head, body, &mut record).await {
+            Ok(mut response) => {
+                record.answered(response.status());
+                response.body_mut().tells(record);
+                response
+            }
+            Err(refused) => {
+                let response = self.refuse(&head, &refused, &mut record);
+                record.finish(response.status());
+                response
+            }
+        }
+    }
+
+    /// The life of a request, top to bottom. Every `?` is a refusal.
+    async fn answer(
+        &self,
+        peer: &Peer,
+        head: &request::Parts,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refused> {
+        let unread = rest_of(&body);
+        let request = self.view(head).map_err(|denial| Refused { denial, body: unread })?;
+        let wanted = wanted(&self.live.load(), &self.rules, &request, self.live.now_ms());
+        let (mut body, held) = self.gather(body, wanted).await.map_err(|denial| Refused { denial, body: unread })?;
+        let unread = if held.is_some() { refuse::RequestBody::Read } else { unread };
+        let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
+        let mut facts = Facts { now_ms: 0, body: read };
+        for _ in 0..JUDGEMENTS_MAX {
+            facts.now_ms = self.live.now_ms();
+            let decided = decide(&self.live.load(), &self.rules, &request, &facts);
+            let permit = decided.map_err(|denial| Refused { denial, body: unread })?;
+            self.labels.permit(record, &permit);
+            match self.forward(peer, head, &request, &facts, permit, body, record).await {
+                Ok(response) => return Ok(response),
+                Err(Failed::Moved(back)) => body = back,
+                Err(Failed::Refused(denial)) => return Err(Refused { denial, body: unread }),
+            }
+        }
+        Err(Refused { denial: Box::new(Denial::of(Reason::Overloaded)), body: unread })
+    }
+
+    /// The request as the core sees it, or why it can be read in two ways.
+    fn view<'h>(&self, head: &'h request::Parts) -> Result<RequestView<'h>, Box<Denial>> {
+        if self.shutdown.phase() >= Phase::Closing {
+            return Err(Box::new(Denial::of(Reason::Draining)));
+        }
+        let twofold = headers::refuse_head(&head.method, head.version, &head.headers)
+            .or_else(|| headers::check_request(&head.headers).err());
+        let bad = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
+        match twofold {
+            Some(why) => Err(bad(why)),
+            None => RequestView::of(head).map_err(|error| bad(error.0)),
+        }
+    }
+
+    /// Fetches what the judgement wants. Nothing is held of a body that nothing is judged by.
+    async fn gather(&self, body: Incoming, wanted: Wanted) -> Result<(RequestBody, Option<Held>), Box<Denial>> {
+        match wanted {
+            Wanted::Nothing => Ok((RequestBody::stream(body, self.limits.body_timeout), None)),
+            Wanted::Body => {
+                let held = hold(body, self.limits.body_max, self.limits.hold_timeout).await.map_err(unheld)?;
+                Ok((RequestBody::held(held.clone()), Some(held)))
+            }
+        }
+    }
+
+    /// Sends a permitted request upstream, in its final form and under the generation that permitted it.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that the request is sent by")]
+    async fn forward(
+        &self,
+        peer: &Peer,
+        head: &request::Parts,
+        request: &RequestView<'_>,
+        facts: &Facts<'_>,
+        permit: Permit,
+        body: RequestBody,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Failed> {
+        let Some(upstream) = self.upstreams.of(&permit.who.tenant) else {
+            return Err(Failed::Refused(Box::new(Denial::of(Reason::UnknownTenant))));
+        };
+        let form = FinalForm::of(&self.rules, request, facts, &permit, body).map_err(Failed::Refused)?;
+        record.upstream_waits();
+        let sent = form.send(upstream, peer, head, &permit).await;
+        record.upstream_waited(sent.as_ref().ok().map(Response::status));
+        match sent {
+            Ok(mut response) => {
+                headers::clean_response(response.headers_mut());
+                self.labels.mark(&permit, response.headers_mut());
+                Ok(response)
+            }
+            Err(SendError::Moved(body)) => Err(Failed::Moved(body)),
+            Err(error) => Err(Failed::Refused(self.labels.failed(permit, &error))),
+        }
+    }
+
+    fn refuse(&self, head: &request::Parts, refused: &Refused, record: &mut Record) -> Response<Body> {
+        let refusal = self.labels.refusal(&refused.denial, record.decision().as_str());
+        self.labels.denial(record, &refused.denial);
+        let rendered = crate::authz::dialect::render(self.rules.catalog.dialect, &refusal);
+        refuse::response(rendered, &head.method, refused.body)
+    }
+}
+
+/// Why a permitted request got no answer.
+enum Failed {
+    /// The snapshot moved before the first byte: judge again.
+    Moved(RequestBody),
+    Refused(Box<Denial>),
+}
+
+fn rest_of(body: &Incoming) -> refuse::RequestBody {
+    if body.is_end_stream() { refuse::RequestBody::Read } else { refuse::RequestBody::Unread }
+}
+
+fn unheld(error: HoldError) -> Box<Denial> {
+    let why = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
+    match error {
+        HoldError::TooLarge => Box::new(Denial::of(Reason::BodyTooLarge)),
+        HoldError::TimedOut => why("the body did not come in time"),
+        HoldError::Cut => why("the body was cut or malformed"),
+    }
+}
+
+fn read_body<'b>(head: &request::Parts, held: Option<&'b Held>) -> Result<BodyFacts<'b>, Box<Denial>> {
+    let Some(held) = held else { return Ok(BodyFacts::NotHeld) };
+    let bad = |error: BadRequest| Box::new(Denial { why: Some(error.0), ..Denial::of(Reason::BadRequest) });
+    parse_body(&head.headers, &held.bytes).map_err(bad)
+}

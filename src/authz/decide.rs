@@ -172,6 +172,24 @@ fn both(newest: Permit, whole: Permit) -> Result<Permit, Box<Denial>> {
     Ok(Permit { would: newest.would.or(whole.would), shadow: newest.shadow.or(whole.shadow), ..newest })
 }
 
+/// Whether a request in its final form, without the gate key, is still the one that was judged: the same operation on
+/// the same containers. The judgement hangs on nothing else in it, so it then stands for both.
+pub fn is_same_request(
+    gate: &GateRules,
+    judged: (&RequestView<'_>, &Facts<'_>),
+    last: (&RequestView<'_>, &Facts<'_>),
+) -> bool {
+    let read = |(request, facts)| -> Option<(OperationId, Touched<'_>)> {
+        let (request, facts): (&RequestView<'_>, &Facts<'_>) = (request, facts);
+        let Found::Operation(matched) = gate.catalog.matcher.find(request.method, &request.path) else { return None };
+        let operation = gate.catalog.operations.get(usize::from(matched.operation.0))?;
+        let parameters = matched.parameters;
+        let touched = locate(gate, operation, parameters.as_slice(), request, facts).ok()?;
+        Some((matched.operation, touched))
+    };
+    matches!((read(judged), read(last)), (Some(one), Some(other)) if one == other)
+}
+
 fn product_of<'s>(snapshot: &'s Snapshot, gate: &GateRules) -> Option<&'s Product> {
     snapshot.catalogs.iter().find(|product| Arc::ptr_eq(&product.catalog, &gate.catalog))
 }

@@ -32,6 +32,8 @@ pub const RETRY_AFTER_S: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: Reason,
+    /// What exactly, where the reason alone does not say it. A fixed text, never the caller's.
+    pub why: Option<&'static str>,
     /// Which of a vendor's error shapes the credential's SDKs expect, where a vendor has two.
     pub family: CredentialFamily,
     /// Random, and of one length, so that it tells nothing.
@@ -80,6 +82,7 @@ impl Refusal {
     pub fn new(reason: Reason, decision: impl Into<String>) -> Self {
         Self {
             reason,
+            why: None,
             family: CredentialFamily::default(),
             decision: decision.into(),
             app: None,

@@ -99,6 +99,20 @@ impl<'a> RequestView<'a> {
         if query.is_empty() { self.path.to_string() } else { format!("{}?{query}", self.path) }
     }
 
+    /// The same request with another target and no credential: the form in which it will be sent.
+    pub fn retargeted<'t>(&'t self, target: &'t str) -> Result<RequestView<'t>, BadRequest> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        query::check(query)?;
+        Ok(RequestView {
+            method: self.method,
+            path: path::canonical(path)?,
+            query,
+            headers: self.headers,
+            host: Cow::Borrowed(&self.host),
+            received: target,
+        })
+    }
+
     /// Whether the judged path is spelled otherwise than the received one.
     pub fn is_rewritten(&self) -> bool {
         matches!(self.path, Cow::Owned(_))

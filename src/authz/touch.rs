@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::catalog::{KindId, VariantMask};
 
 /// What one request touches, and which variants of the operation it may be.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Touched<'r> {
     pub reach: Reach<'r>,
     /// Every value that the variant fact may have. Each must pass.
@@ -13,7 +13,7 @@ pub struct Touched<'r> {
 }
 
 /// How far a request reaches.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Reach<'r> {
     Nothing,
     Tenant,
@@ -51,7 +51,7 @@ impl ContainerName<'_> {
 }
 
 /// The containers of a request: one inline (the usual case costs no allocation), more on the heap.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum ContainerList<'r> {
     One([ContainerRef<'r>; 1]),
     Many(Vec<ContainerRef<'r>>),

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::headers;
+use super::record::Record;
 pub use super::stream::BodyError;
 use super::stream::Paced;
 use super::upstream::Lease;
@@ -26,6 +27,15 @@ pub enum Body {
 }
 
 impl Body {
+    /// Tells the record when the last byte has been taken, or nobody takes it any more. A body that is known whole
+    /// needs no waiting for.
+    pub fn tells(&mut self, record: Record) {
+        match self {
+            Self::Upstream(body) => body.record = Some(record),
+            Self::Empty | Self::Full(_) => drop(record),
+        }
+    }
+
     /// A body that is known whole.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(bytes.into())
@@ -72,11 +82,13 @@ impl http_body::Body for Body {
 pub struct UpstreamBody {
     stream: Paced,
     lease: Option<Lease>,
+    /// Told when the body has ended, or is dropped before.
+    record: Option<Record>,
 }
 
 impl UpstreamBody {
     pub(super) fn new(stream: Paced, lease: Lease) -> Self {
-        Self { stream, lease: Some(lease) }
+        Self { stream, lease: Some(lease), record: None }
     }
 
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -85,6 +97,7 @@ impl UpstreamBody {
         match (&frame, ended) {
             (Some(Err(_)), _) => drop(self.lease.take()),
             (_, true) => {
+                drop(self.record.take());
                 if let Some(lease) = self.lease.take() {
                     lease.give_back();
                 }

@@ -1,15 +1,136 @@
 //! The head of a request as the upstream gets it: written anew from the judged one, which stays whole with the hub,
 //! so that it can be judged and written again. Body and framing are set by [`super::upstream`].
 
+use base64::Engine as _;
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Uri, Version, request};
+use http::{Response, Uri, Version, request};
 
+use super::body::{Body, Held, RequestBody};
 use super::connection::Peer;
 use super::headers;
+use super::upstream::{SendError, Upstream};
+use crate::authz::decide::is_same_request;
+use crate::authz::gate::GateRules;
+use crate::authz::identity::KeyPlaces;
+use crate::authz::policy::credentials::Secret;
+use crate::authz::policy::document::UpstreamScheme;
+use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
+use crate::authz::{Credential, Denial, Permit, Reason};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A permitted request as it will be sent: the gate key gone, the real credential in its place.
+#[derive(Debug)]
+pub struct FinalForm {
+    uri: Uri,
+    /// What takes the caller's credential's place.
+    replace: Option<(HeaderName, Option<HeaderValue>)>,
+    body: RequestBody,
+}
+
+impl FinalForm {
+    /// Takes the gate key out of wherever it stood. A request that this rewrites is read again, and must be the same
+    /// operation on the same containers (law 5).
+    ///
+    /// # Errors
+    /// What goes upstream would not be what was judged, or the credential is not one that a header can hold.
+    pub fn of(
+        gate: &GateRules,
+        request: &RequestView<'_>,
+        facts: &Facts<'_>,
+        permit: &Permit,
+        body: RequestBody,
+    ) -> Result<Self, Box<Denial>> {
+        let unsendable = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
+        let uri = |target: &str| Uri::try_from(target).map_err(|_| unsendable("the path or query cannot be sent on"));
+        let (scheme, secret, stood_in) = match &permit.credential {
+            Credential::PassThrough if permit.url_signed => {
+                return Ok(Self { uri: uri(request.received_target())?, replace: None, body });
+            }
+            Credential::PassThrough => {
+                return Ok(Self { uri: uri(&request.forward_target())?, replace: None, body });
+            }
+            Credential::Replace { scheme, secret, stood_in } => (*scheme, secret, *stood_in),
+        };
+        let unreadable = "the gate's credential for the product cannot stand in a header";
+        let value = authorization(scheme, secret)
+            .ok_or_else(|| Box::new(Denial { why: Some(unreadable), ..Denial::of(Reason::UpstreamUnreachable) }))?;
+        let replace = Some((header::AUTHORIZATION, Some(value)));
+        if !stood_in.query && !stood_in.form {
+            return Ok(Self { uri: uri(&request.forward_target())?, replace, body });
+        }
+        let (target, body) = without_key(gate, request, facts, permit, stood_in, body).map_err(unsendable)?;
+        Ok(Self { uri: uri(&target)?, replace, body })
+    }
+
+    /// Sends it, under the generation that permitted it.
+    ///
+    /// # Errors
+    /// No answer came; `Moved`: nothing was sent, for the permit no longer holds.
+    pub async fn send(
+        self,
+        upstream: &Upstream,
+        peer: &Peer,
+        head: &request::Parts,
+        permit: &Permit,
+    ) -> Result<Response<Body>, SendError> {
+        let host = &upstream.target().host;
+        let replace = self.replace.as_slice();
+        let outbound = Outbound { head, peer, uri: &self.uri, host, replace };
+        upstream.send(permit.generation, || outbound.to_head(), self.body).await
+    }
+}
+
+/// `Bearer <secret>` (RFC 6750 §2.1) or `Basic base64(<secret>)` (RFC 7617 §2), marked as not to be logged.
+fn authorization(scheme: UpstreamScheme, secret: &Secret) -> Option<HeaderValue> {
+    let mut value = match scheme {
+        UpstreamScheme::Bearer => [b"Bearer ", secret.bytes()].concat(),
+        UpstreamScheme::Basic => {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(secret.bytes());
+            format!("Basic {encoded}").into_bytes()
+        }
+    };
+    let header = HeaderValue::from_bytes(&value).ok();
+    value.fill(0);
+    header.map(|mut header| {
+        header.set_sensitive(true);
+        header
+    })
+}
+
+/// The target and body without the members that held the gate key.
+fn without_key(
+    gate: &GateRules,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+    permit: &Permit,
+    stood_in: KeyPlaces,
+    body: RequestBody,
+) -> Result<(String, RequestBody), &'static str> {
+    let tokens = &gate.catalog.tokens;
+    let query = if stood_in.query { request.arguments().without(&tokens.query) } else { request.query.to_owned() };
+    let target = if query.is_empty() { request.path.to_string() } else { format!("{}?{query}", request.path) };
+    let held = match (&facts.body, body) {
+        (BodyFacts::Form(pairs), RequestBody::Held(held)) if stood_in.form => {
+            Held { bytes: Bytes::from(pairs.without(&tokens.body)), trailers: held.trailers }
+        }
+        (_, RequestBody::Held(held)) => held,
+        (_, RequestBody::Empty) => Held::default(),
+        (_, RequestBody::Stream(_)) => return Err("the body that holds the key was not held"),
+    };
+    if permit.operation.is_some() {
+        let last = request.retargeted(&target).map_err(|error| error.0)?;
+        let body = parse_body(&last.headers.clone(), &held.bytes).map_err(|error| error.0)?;
+        let last_facts = Facts { now_ms: facts.now_ms, body };
+        if !is_same_request(gate, (request, facts), (&last, &last_facts)) {
+            return Err("without its gate key the request would be another one");
+        }
+    }
+    Ok((target, RequestBody::held(held)))
+}
 
 /// A judged request and what it takes to write it for the upstream.
 #[derive(Debug)]

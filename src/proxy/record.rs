@@ -171,6 +171,12 @@ impl Record {
         }
     }
 
+    /// The status that the caller was sent. What follows is the answer's body, which the upstream paces.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.with(|line| line.status = Some(status.as_u16()));
+        self.upstream_waits();
+    }
+
     /// Tells it: the answer's status is what the caller was sent.
     pub fn finish(mut self, status: StatusCode) {
         self.tell(Some(status));
@@ -195,7 +201,7 @@ impl Record {
         let Some(mut line) = self.line.take() else {
             return;
         };
-        line.status = status.map(|status| status.as_u16());
+        line.status = status.map(|status| status.as_u16()).or(line.status);
         line.duration = self.started.elapsed();
         line.overhead = line.duration.saturating_sub(self.waited);
         self.recorder.metrics.took(line.duration, line.overhead);

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response};
-use http_body_util::Full;
 
+use super::body::Body;
 use crate::authz::dialect::Rendered;
 
 /// What is left of the request when it is refused.
@@ -20,11 +20,11 @@ pub enum RequestBody {
 ///
 /// Where the request's body is not read to its end, the connection closes after the answer: to read on would let a
 /// refused caller make the gate work, and to keep it would let the rest of the body pass for the next request.
-pub fn response(rendered: Rendered, method: &Method, body: RequestBody) -> Response<Full<Bytes>> {
+pub fn response(rendered: Rendered, method: &Method, body: RequestBody) -> Response<Body> {
     let Rendered { status, headers, content_type, body: bytes } = rendered;
     // RFC 9110 §9.3.2: the answer to HEAD has no content, whatever its status.
     let bytes = if method == Method::HEAD { Bytes::new() } else { bytes };
-    let mut response = Response::new(Full::new(bytes));
+    let mut response = Response::new(Body::Full(bytes));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().extend(headers);

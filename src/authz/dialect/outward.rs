@@ -42,6 +42,8 @@ pub(super) struct Outward<'r> {
     pub retry_after_s: u32,
     #[serde(skip)]
     hidden: bool,
+    #[serde(skip)]
+    why: Option<&'static str>,
 }
 
 impl<'r> Outward<'r> {
@@ -81,6 +83,7 @@ impl<'r> Outward<'r> {
             contact: refusal.contact.as_deref().map(clean),
             retry_after_s: refusal.retry_after_s.unwrap_or(RETRY_AFTER_S),
             hidden: refusal.hidden,
+            why: refusal.why.filter(|_| !refusal.hidden),
         }
     }
 
@@ -91,6 +94,7 @@ impl<'r> Outward<'r> {
             false => sentence(self.reason),
         };
         let mut message = format!("{}: {sentence}.", self.code);
+        self.say(&mut message, "Why", self.why);
         self.say(&mut message, "Operation", self.operation.as_deref());
         self.say(&mut message, "Needed", listed(&self.needed).as_deref());
         self.say(&mut message, "Held", listed(&self.held).as_deref());
