@@ -139,13 +139,16 @@ where
     let mut connection = pin!(connection);
     let mut closing = pin!(serving.drain.closing());
     let mut clock = pin!(tokio::time::sleep_until(Instant::now() + limits.header_timeout));
-    let mut told_to_close = false;
+    let (mut is_listening, mut told_to_close) = (false, false);
     std::future::poll_fn(move |context| {
         if connection.as_mut().poll(context).is_ready() {
             // How it ended is of no interest: a client may go at any time.
             return Poll::Ready(Ok(()));
         }
-        if !told_to_close && closing.as_mut().poll(context).is_ready() {
+        // Polled once, so that the shutdown wakes this task; after that only when there is something to hear.
+        let may_hear = !is_listening || serving.drain.is_closing();
+        is_listening = true;
+        if may_hear && !told_to_close && closing.as_mut().poll(context).is_ready() {
             told_to_close = true;
             connection.as_mut().graceful_shutdown();
             if connection.as_mut().poll(context).is_ready() {

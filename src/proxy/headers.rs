@@ -249,11 +249,11 @@ pub fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
 
 fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-            // hyper takes any list that ends in `chunked`, and would forward what is still, say, gzip inside.
-            return Err("the transfer coding is not exactly chunked");
-        }
+    if let Some(coding) = codings.next()
+        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
+    {
+        // hyper takes any list that ends in `chunked`, and would forward what is still, say, gzip inside.
+        return Err("the transfer coding is not exactly chunked");
     }
     Ok(())
 }

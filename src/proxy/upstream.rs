@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -144,7 +144,9 @@ impl Upstream {
         loop {
             let deadline = gate.progress() + limits.response_timeout;
             match timeout_at(deadline, answer.as_mut()).await {
-                Ok(Ok(response)) => return accept(response, lease, limits),
+                Ok(Ok(response)) => {
+                    return accept(response, lease, limits).ok_or(Failure::Final(SendError::Switched));
+                }
                 Ok(Err(mut error)) => {
                     // hyper gives back what it did not take; the keeper has what it took and the gate held.
                     drop(error.take_message());
@@ -170,22 +172,33 @@ enum Failure {
     Final(SendError),
 }
 
-/// Takes an answer's head, and lends its body the connection.
-fn accept(response: Response<Incoming>, lease: Lease, limits: &Limits) -> Result<Response<Body>, Failure> {
+/// Takes an answer's head, and lends its body the connection. `None` if the upstream switched protocols.
+fn accept(response: Response<Incoming>, lease: Lease, limits: &Limits) -> Option<Response<Body>> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Failure::Final(SendError::Switched));
+        return None;
     }
     let (mut head, body) = response.into_parts();
+    let announces_a_body = announces_a_body(&head.headers);
     headers::clean_response(&mut head.headers);
     // hyper keeps an unusual reason phrase here; it is text of the upstream's that nobody needs.
     head.extensions.clear();
     let body = if hyper::body::Body::is_end_stream(&body) {
-        lease.give_back();
+        // An upstream that announces a body where none may be could send it, late: the next request on the connection
+        // would get it for its answer (Traefik CVE-2026-71324). Such a connection is not used again.
+        if !announces_a_body {
+            lease.give_back();
+        }
         Body::Empty
     } else {
         Body::Upstream(UpstreamBody::new(Paced::resting(body, limits.stream_timeout), lease))
     };
-    Ok(Response::from_parts(head, body))
+    Some(Response::from_parts(head, body))
+}
+
+/// True for a length above zero or a transfer coding: with HEAD and 304 a word only, else a body.
+fn announces_a_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
 }
 
 /// Writes the framing anew, from what the body is and not from what the client said it was.

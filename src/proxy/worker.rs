@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::body::Body;
@@ -39,8 +39,31 @@ pub struct GateListener {
 pub struct Workers {
     /// The real address of each gate, in the order they were given.
     pub addresses: Vec<ListenAddress>,
+    pub fence: Fence,
     threads: Vec<JoinHandle<()>>,
     alive: mpsc::Receiver<()>,
+}
+
+/// What makes "in force" true for all workers: a worker that compared the generation an instant before it moved is
+/// still within the poll that writes the request. Cheap to clone, usable on every runtime.
+#[derive(Debug, Clone)]
+pub struct Fence(Arc<[mpsc::UnboundedSender<oneshot::Sender<()>>]>);
+
+impl Fence {
+    /// Returns when every worker has left the poll it is in now. A revocation may be acknowledged after the snapshot
+    /// was stored and this returned: no first byte that it forbids goes upstream from then on (law 8).
+    pub async fn passed(&self) {
+        let mut answers = Vec::with_capacity(self.0.len());
+        for worker in self.0.iter() {
+            let (tell, told) = oneshot::channel();
+            // A worker that is gone writes nothing.
+            let _ = worker.send(tell);
+            answers.push(told);
+        }
+        for answer in answers {
+            let _ = answer.await;
+        }
+    }
 }
 
 impl Workers {
@@ -96,18 +119,32 @@ where
     let open: Arc<AtomicUsize> = Arc::default();
     let (guard, alive) = mpsc::channel(1);
     let mut threads = Vec::with_capacity(count);
+    let mut fences = Vec::with_capacity(count);
     for (number, sockets) in sockets.into_iter().enumerate() {
         let (gates, open, service) = (Arc::clone(&gates), Arc::clone(&open), service.clone());
         let (shutdown, guard) = (shutdown.clone(), guard.clone());
+        let (fence, asked) = mpsc::unbounded_channel();
+        fences.push(fence);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
             let _guard = guard;
-            let work = work(sockets, &gates, open, shutdown, service);
-            LocalSet::new().block_on(&runtime, work);
+            let local = LocalSet::new();
+            local.spawn_local(answer_fences(asked));
+            local.block_on(&runtime, work(sockets, &gates, open, shutdown, service));
+            drop(local);
+            // A name look-up that hangs in its thread must not hold up the end.
+            runtime.shutdown_background();
         })?;
         threads.push(thread);
     }
-    Ok(Workers { addresses, threads, alive })
+    Ok(Workers { addresses, fence: Fence(fences.into()), threads, alive })
+}
+
+/// Says that the worker is between two polls.
+async fn answer_fences(mut asked: mpsc::UnboundedReceiver<oneshot::Sender<()>>) {
+    while let Some(tell) = asked.recv().await {
+        let _ = tell.send(());
+    }
 }
 
 /// One worker, from its first accept to its last connection. What is open when it returns is cut.
@@ -206,6 +243,10 @@ pub struct Drain {
 }
 
 impl Drain {
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
     /// Returns when connections should end after the request they are in.
     pub async fn closing(&self) {
         let told = self.told.notified();

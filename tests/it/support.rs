@@ -1,3 +1,10 @@
 //! What the end-to-end tests share.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes only functions with #[test] for tests; these are their helpers"
+)]
+
 pub mod upstream;

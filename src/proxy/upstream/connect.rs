@@ -11,7 +11,8 @@ use http::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -75,12 +76,12 @@ fn host_header(host: &str, port: u16, usual: u16) -> Result<HeaderValue, Invalid
     HeaderValue::try_from(text).map_err(|_| InvalidHost)
 }
 
-/// Opens a connection. The caller bounds the time.
-pub async fn connect(address: &Address) -> io::Result<Transport> {
+/// Opens a connection, by `deadline`. The caller bounds the whole; here the time is shared out among the addresses.
+pub async fn connect(address: &Address, deadline: Instant) -> io::Result<Transport> {
     match address {
-        Address::Http { host, port } => Ok(Transport::Tcp(connect_tcp(host, *port).await?)),
+        Address::Http { host, port } => Ok(Transport::Tcp(connect_tcp(host, *port, deadline).await?)),
         Address::Https { host, port, name, tls } => {
-            let stream = connect_tcp(host, *port).await?;
+            let stream = connect_tcp(host, *port, deadline).await?;
             let stream = TlsConnector::from(Arc::clone(tls)).connect(name.clone(), stream).await?;
             Ok(Transport::Tls(Box::new(stream)))
         }
@@ -88,11 +89,25 @@ pub async fn connect(address: &Address) -> io::Result<Transport> {
     }
 }
 
-/// Tries each address of the host in the resolver's order.
-async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// Tries each address of the host in the resolver's order. One that swallows packets (IPv6 without a route, say) may
+/// not use up the time of the next.
+async fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = lookup_host((host.trim_matches(['[', ']']), port)).await?.collect();
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+        left = left.saturating_sub(1);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
 }
 
 /// The bytes of an upstream connection.

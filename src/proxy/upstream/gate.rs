@@ -92,10 +92,11 @@ impl Gate {
             return;
         }
         self.note_progress();
-        if let State::Armed(_) = self.state.replace(State::Open) {
-            if let Some(waker) = self.waiting.borrow_mut().take() {
-                waker.wake();
-            }
+        let was = self.state.replace(State::Open);
+        if was != State::Open
+            && let Some(waker) = self.waiting.borrow_mut().take()
+        {
+            waker.wake();
         }
     }
 }
@@ -229,7 +230,7 @@ impl Body for Payload {
             Self::Empty => SizeHint::with_exact(0),
             Self::Held { bytes, trailers: None } => SizeHint::with_exact(bytes.len() as u64),
             Self::Held { .. } => SizeHint::default(),
-            Self::Stream { lent, .. } => lent.size.clone(),
+            Self::Stream { lent, .. } => lent.size,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, timeout_at};
 
 use super::super::counters::{IoCounters, Open, PanicWatch, UpstreamSide};
 use super::super::limits::{BUFFER_BYTES, Limits};
@@ -92,10 +92,14 @@ impl Pool {
     pub async fn connect(self: &Rc<Self>) -> Result<Lease, SendError> {
         let place = Open::below(Place(Arc::clone(&self.target)), self.limits.upstream_connections_max)
             .ok_or(SendError::TooManyConnections)?;
-        let io = timeout(self.limits.connect_timeout, connect(&self.target.address))
-            .await
-            .map_err(|_| SendError::ConnectTimeout)?
-            .map_err(SendError::Unreachable)?;
+        let deadline = Instant::now() + self.limits.connect_timeout;
+        let io = match timeout_at(deadline, connect(&self.target.address, deadline)).await {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) if error.kind() != std::io::ErrorKind::TimedOut => {
+                return Err(SendError::Unreachable(error));
+            }
+            Ok(Err(_)) | Err(_) => return Err(SendError::ConnectTimeout),
+        };
         let gate = Gate::new(Arc::clone(&self.generation));
         let io = TokioIo::new(GatedIo::new(io, Rc::clone(&gate)));
         let (sender, connection) = http1::Builder::new()

@@ -44,7 +44,6 @@ pub struct Gate {
     pub address: ListenAddress,
     pub counters: Arc<IoCounters>,
     pub shutdown: Shutdown,
-    pub generation: Arc<AtomicU64>,
     pub workers: Option<Workers>,
 }
 
@@ -90,7 +89,7 @@ impl Gate {
         };
         let workers = spawn_workers(1, vec![listener], &shutdown.watch(), service).expect("workers");
         let address = workers.addresses.first().expect("an address").clone();
-        Self { address, counters, shutdown, generation, workers: Some(workers) }
+        Self { address, counters, shutdown, workers: Some(workers) }
     }
 
     pub fn port(&self) -> SocketAddr {
@@ -228,6 +227,17 @@ impl<T: Read + Write> Client<T> {
     pub fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).expect("the gate reads");
         self.stream.flush().expect("the gate reads");
+    }
+
+    /// As [`Self::send`], to a gate that may have closed.
+    pub fn send_if_open(&mut self, text: &str) {
+        let _ = self.stream.write_all(text.as_bytes());
+    }
+
+    /// Reads one line, without its end.
+    pub fn line(&mut self) -> String {
+        let line = self.through(b"\r\n").expect("a line");
+        String::from_utf8_lossy(&line).trim_end().to_owned()
     }
 
     /// Reads more; false at the end, in good order or not.

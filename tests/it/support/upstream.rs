@@ -2,7 +2,7 @@
 //! It parses no more of a request than it takes to find its end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -190,6 +190,29 @@ pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
+/// Writes until nothing more is taken for a while, at most `max` bytes.
+pub fn fill(stream: &mut TcpStream, max: usize) -> usize {
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    let chunk = vec![b'x'; 64 * 1024];
+    let mut sent = 0;
+    while sent < max {
+        match stream.write(&chunk[..chunk.len().min(max - sent)]) {
+            Ok(count) => sent += count,
+            Err(_) => break,
+        }
+    }
+    stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+    sent
+}
+
+/// Writes this many bytes.
+pub fn pour(stream: &mut TcpStream, mut left: usize) {
+    let chunk = vec![b'x'; 64 * 1024];
+    while left > 0 {
+        left -= stream.write(&chunk[..chunk.len().min(left)]).expect("taken");
+    }
+}
+
 fn spawn<F: Fn(Connection) + Send + Sync + 'static>(wire: Wire, log: &Arc<Log>, serve: &Arc<F>) {
     let (log, serve) = (Arc::clone(log), Arc::clone(serve));
     let number = log.connections.fetch_add(1, Ordering::SeqCst);
@@ -298,12 +321,19 @@ impl Connection {
         Some(self.buffer.drain(..count).collect())
     }
 
-    /// Ends both directions now.
-    pub fn close(&mut self) {
+    /// Writes until nothing more is taken for a while, at most `max` bytes; says how many were.
+    pub fn fill(&mut self, max: usize) -> usize {
         match &mut self.wire {
-            Wire::Tcp(wire) => drop(wire.shutdown(Shutdown::Both)),
-            Wire::Unix(wire) => drop(wire.shutdown(Shutdown::Both)),
-            Wire::Tls(wire) => drop(wire.sock.shutdown(Shutdown::Both)),
+            Wire::Tcp(wire) => fill(wire, max),
+            Wire::Unix(_) | Wire::Tls(_) => panic!("only TCP is filled"),
+        }
+    }
+
+    /// Writes this many bytes.
+    pub fn pour(&mut self, left: usize) {
+        match &mut self.wire {
+            Wire::Tcp(wire) => pour(wire, left),
+            Wire::Unix(_) | Wire::Tls(_) => panic!("only TCP is filled"),
         }
     }
 
