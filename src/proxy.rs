@@ -173,7 +173,6 @@ impl Hub {
         record.upstream_waited(sent.as_ref().ok().map(Response::status));
         match sent {
             Ok(mut response) => {
-                headers::clean_response(response.headers_mut());
                 self.labels.mark(&permit, response.headers_mut());
                 Ok(response)
             }

@@ -17,6 +17,7 @@ use super::record::Record;
 pub use super::stream::BodyError;
 use super::stream::Paced;
 use super::upstream::Lease;
+use crate::authz::Reason;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -147,6 +148,16 @@ pub enum HoldError {
     TimedOut,
     #[error("the body was cut or malformed")]
     Cut,
+}
+
+impl HoldError {
+    /// What the caller is told.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::TooLarge => Reason::BodyTooLarge,
+            Self::TimedOut | Self::Cut => Reason::BadRequest,
+        }
+    }
 }
 
 /// Takes in a whole body of at most `limit` bytes, within `within`. A longer one is `TooLarge`: at once where its

@@ -29,7 +29,7 @@ use super::counters::IoCounters;
 use super::limits::{BUFFER_BYTES, Limits};
 use super::worker::Drain;
 use io::{ClientIo, Transport};
-use pace::{Pace, TooSlow};
+use pace::{Over, Pace};
 
 /// Who is at the other end of a connection. Facts of the connection, never of a header.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ where
         serving.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    if let Err(TooSlow) = converse(transport, Rc::new(peer), &serving).await {
+    if converse(transport, Rc::new(peer), &serving).await == Some(Over::TooSlow) {
         serving.counters.timed_out.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -109,7 +109,8 @@ async fn shake_hands<S>(accepted: Accepted, serving: &Serving<S>) -> Option<(Tra
     Some((Transport::Tls(Box::new(stream)), peer))
 }
 
-async fn converse<S, F>(transport: Transport, peer: Rc<Peer>, serving: &Rc<Serving<S>>) -> Result<(), TooSlow>
+/// The requests of one connection. `None` if it ended by itself.
+async fn converse<S, F>(transport: Transport, peer: Rc<Peer>, serving: &Rc<Serving<S>>) -> Option<Over>
 where
     S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
@@ -143,7 +144,7 @@ where
     std::future::poll_fn(move |context| {
         if connection.as_mut().poll(context).is_ready() {
             // How it ended is of no interest: a client may go at any time.
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(None);
         }
         // Polled once, so that the shutdown wakes this task; after that only when there is something to hear.
         let may_hear = !is_listening || serving.drain.is_closing();
@@ -152,10 +153,10 @@ where
             told_to_close = true;
             connection.as_mut().graceful_shutdown();
             if connection.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(None);
             }
         }
-        pace.poll(clock.as_mut(), limits, context).map(Err)
+        pace.poll(clock.as_mut(), limits, context).map(Some)
     })
     .await
 }

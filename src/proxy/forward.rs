@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Response, Uri, Version, request};
 
 use super::body::{Body, Held, RequestBody};
@@ -25,7 +26,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// A permitted request as it will be sent: the gate key gone, the real credential in its place.
 #[derive(Debug)]
 pub struct FinalForm {
-    uri: Uri,
+    path: PathAndQuery,
     /// What takes the caller's credential's place.
     replace: Option<(HeaderName, Option<HeaderValue>)>,
     body: RequestBody,
@@ -45,13 +46,15 @@ impl FinalForm {
         body: RequestBody,
     ) -> Result<Self, Box<Denial>> {
         let unsendable = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
-        let uri = |target: &str| Uri::try_from(target).map_err(|_| unsendable("the path or query cannot be sent on"));
+        let path = |target: &str| {
+            PathAndQuery::try_from(target).map_err(|_| unsendable("the path or query cannot be sent on"))
+        };
         let (scheme, secret, stood_in) = match &permit.credential {
             Credential::PassThrough if permit.url_signed => {
-                return Ok(Self { uri: uri(request.received_target())?, replace: None, body });
+                return Ok(Self { path: path(request.received_target())?, replace: None, body });
             }
             Credential::PassThrough => {
-                return Ok(Self { uri: uri(&request.forward_target())?, replace: None, body });
+                return Ok(Self { path: path(&request.forward_target())?, replace: None, body });
             }
             Credential::Replace { scheme, secret, stood_in } => (*scheme, secret, *stood_in),
         };
@@ -60,10 +63,10 @@ impl FinalForm {
             .ok_or_else(|| Box::new(Denial { why: Some(unreadable), ..Denial::of(Reason::UpstreamUnreachable) }))?;
         let replace = Some((header::AUTHORIZATION, Some(value)));
         if !stood_in.query && !stood_in.form {
-            return Ok(Self { uri: uri(&request.forward_target())?, replace, body });
+            return Ok(Self { path: path(&request.forward_target())?, replace, body });
         }
         let (target, body) = without_key(gate, request, facts, permit, stood_in, body).map_err(unsendable)?;
-        Ok(Self { uri: uri(&target)?, replace, body })
+        Ok(Self { path: path(&target)?, replace, body })
     }
 
     /// Sends it, under the generation that permitted it.
@@ -79,7 +82,7 @@ impl FinalForm {
     ) -> Result<Response<Body>, SendError> {
         let host = &upstream.target().host;
         let replace = self.replace.as_slice();
-        let outbound = Outbound { head, peer, uri: &self.uri, host, replace };
+        let outbound = Outbound { head, peer, path: &self.path, host, replace };
         upstream.send(permit.generation, || outbound.to_head(), self.body).await
     }
 }
@@ -138,8 +141,8 @@ pub struct Outbound<'a> {
     /// The head as it was received and judged.
     pub head: &'a request::Parts,
     pub peer: &'a Peer,
-    /// Path and query as judged, in origin form.
-    pub uri: &'a Uri,
+    /// Path and query as judged. The type leaves no room for an authority: only the origin form is sent.
+    pub path: &'a PathAndQuery,
     /// The upstream's own name.
     pub host: &'a HeaderValue,
     /// Fields that the gate sets or, with `None`, takes away: the credential. They win over everything.
@@ -151,7 +154,7 @@ impl Outbound<'_> {
     pub fn to_head(&self) -> request::Parts {
         let mut parts = http::Request::new(()).into_parts().0;
         parts.method = self.head.method.clone();
-        parts.uri = self.uri.clone();
+        parts.uri = Uri::from(self.path.clone());
         parts.version = Version::HTTP_11;
         parts.headers = self.fields();
         parts
@@ -205,8 +208,8 @@ mod tests {
         let (head, ()) = request.body(()).expect("a request").into_parts();
         let peer = Peer::of_address("192.0.2.1:4000".parse().expect("an address"));
         let host = HeaderValue::from_static("acme.atlassian.net");
-        let uri = head.uri.clone();
-        Outbound { head: &head, peer: &peer, uri: &uri, host: &host, replace }.to_head().headers
+        let path = head.uri.path_and_query().expect("a path").clone();
+        Outbound { head: &head, peer: &peer, path: &path, host: &host, replace }.to_head().headers
     }
 
     #[test]

@@ -108,8 +108,11 @@ pub fn check_request(headers: &HeaderMap) -> Result<(), &'static str> {
     if hosts.next().is_some() {
         return Err("the request has two Host fields");
     }
-    for name in headers.keys() {
+    for (name, value) in headers {
         check_spelling(name.as_str())?;
+        if !value.as_bytes().is_ascii() && std::str::from_utf8(value.as_bytes()).is_err() {
+            return Err("a field is not UTF-8");
+        }
     }
     if headers.contains_key(header::CONNECTION) {
         for option in connection_options(headers) {

@@ -8,7 +8,7 @@ use super::record::{CallerShown, Record};
 use super::upstream::SendError;
 use crate::authz::catalog::Catalog;
 use crate::authz::dialect::{Container, CredentialFamily, Named, Refusal, WOULD_HEADER};
-use crate::authz::{Denial, Permit, Reason, Who};
+use crate::authz::{Denial, Permit, Who};
 use crate::telemetry::{ContainerShown, DecidedBy};
 
 /// The kind of credential whose SDKs expect the second of Atlassian's error shapes.
@@ -112,15 +112,9 @@ impl Labels {
 
     /// The refusal for now of a request that was permitted and got no answer.
     pub fn failed(&self, permit: Permit, error: &SendError) -> Box<Denial> {
-        let (reason, why) = match error {
-            SendError::Moved(_) | SendError::TooManyConnections => (Reason::Overloaded, None),
-            SendError::Unreachable(_) | SendError::ConnectTimeout => (Reason::UpstreamUnreachable, None),
-            SendError::ResponseTimeout => (Reason::UpstreamTimeout, None),
-            SendError::Broken(_) | SendError::Switched => (Reason::UpstreamBroken, None),
-            SendError::RequestBody(_) => {
-                (Reason::BadRequest, Some("the body stopped or was malformed while it was passed on"))
-            }
-        };
+        let reason = error.reason();
+        let stopped = "the body stopped or was malformed while it was passed on";
+        let why = matches!(error, SendError::RequestBody(_)).then_some(stopped);
         tracing::debug!(error = %error, reason = reason.as_str(), "upstream");
         Box::new(Denial { why, who: Some(permit.who), operation: permit.operation, ..Denial::of(reason) })
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,6 +20,7 @@ use super::counters::IoCounters;
 use super::headers;
 use super::limits::Limits;
 use super::stream::{BodyError, Paced};
+use crate::authz::Reason;
 pub use connect::{Address, Target};
 use gate::Payload;
 pub use pool::Lease;
@@ -49,6 +50,18 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// What the caller is told.
+    pub fn reason(&self) -> Reason {
+        match self {
+            // The snapshot moves faster than a request can be judged: it is judged again by whoever asks again.
+            Self::Moved(_) | Self::TooManyConnections => Reason::Overloaded,
+            Self::Unreachable(_) => Reason::UpstreamUnreachable,
+            Self::ConnectTimeout | Self::ResponseTimeout => Reason::UpstreamTimeout,
+            Self::Broken(_) | Self::Switched => Reason::UpstreamBroken,
+            Self::RequestBody(_) => Reason::BadRequest,
+        }
+    }
+
     /// The word for the log.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -72,7 +85,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// `generation` is the number of the snapshot in force. Must be called on a worker: it spawns a local task
+    /// `generation` is the number of the snapshot in force: its writer stores the snapshot first, the number then, and
+    /// acknowledges when [`super::worker::Fence::passed`] returned. Must be called on a worker: it spawns a local task
     /// that closes what is unused for too long.
     pub fn new(
         target: Arc<Target>,
@@ -182,6 +196,8 @@ fn accept(response: Response<Incoming>, lease: Lease, limits: &Limits) -> Option
     headers::clean_response(&mut head.headers);
     // hyper keeps an unusual reason phrase here; it is text of the upstream's that nobody needs.
     head.extensions.clear();
+    // The client's own version fixes how it is answered, not that of the upstream.
+    head.version = Version::HTTP_11;
     let body = if hyper::body::Body::is_end_stream(&body) {
         // An upstream that announces a body where none may be could send it, late: the next request on the connection
         // would get it for its answer (Traefik CVE-2026-71324). Such a connection is not used again.

@@ -92,12 +92,12 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A plain socket's flush is always ready, and must not hide that its write is blocked.
         let flushed = Pin::new(&mut self.transport).poll_flush(context);
-        if flushed.is_pending() {
-            self.pace.note_blocked(true);
+        match self.transport {
+            // A plain socket's flush is always ready, and must not hide that its write is blocked.
+            Transport::Tcp(_) | Transport::Unix(_) => flushed,
+            Transport::Tls(_) => self.noted(flushed),
         }
-        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,9 +9,14 @@ use tokio::time::{Instant, Sleep};
 
 use super::super::limits::Limits;
 
-/// The client did not keep a bound.
-#[derive(Debug)]
-pub struct TooSlow;
+/// A bound is passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The client did not keep a bound.
+    TooSlow,
+    /// All was said; the client just did not hang up.
+    Lingered,
+}
 
 /// Where a connection is, and since when.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ impl Pace {
     }
 
     /// Ready when a bound is passed.
-    pub fn poll(&self, mut clock: Pin<&mut Sleep>, limits: &Limits, context: &mut Context<'_>) -> Poll<TooSlow> {
+    pub fn poll(&self, mut clock: Pin<&mut Sleep>, limits: &Limits, context: &mut Context<'_>) -> Poll<Over> {
         loop {
             let deadline = self.deadline(limits);
             if let Some(deadline) = deadline
@@ -85,7 +90,10 @@ impl Pace {
             std::task::ready!(clock.as_mut().poll(context));
             let now = Instant::now();
             match deadline {
-                Some(deadline) if deadline <= now => return Poll::Ready(TooSlow),
+                Some(deadline) if deadline <= now => {
+                    let lingered = self.phase.get() == Phase::Linger;
+                    return Poll::Ready(if lingered { Over::Lingered } else { Over::TooSlow });
+                }
                 Some(deadline) => clock.as_mut().reset(deadline),
                 // Busy: look again no later than the nearest idle bound could be passed.
                 None => clock.as_mut().reset(now + limits.idle_timeout),
@@ -169,6 +177,7 @@ mod tests {
         let limits = Limits { header_timeout: Duration::from_millis(5), ..limits() };
         let pace = Pace::start();
         let mut clock = Box::pin(tokio::time::sleep(Duration::from_secs(3600)));
-        let TooSlow = std::future::poll_fn(|context| pace.poll(clock.as_mut(), &limits, context)).await;
+        let over = std::future::poll_fn(|context| pace.poll(clock.as_mut(), &limits, context)).await;
+        assert_eq!(over, Over::TooSlow);
     }
 }

@@ -283,3 +283,28 @@ fn head_and_304_have_a_length_and_no_body_and_what_follows_them_is_never_an_answ
     }
     assert_eq!(upstream.connections(), 4, "what announced a body that may not come is not used again");
 }
+
+#[test]
+fn an_old_upstream_whose_answer_ends_with_its_connection_is_understood() {
+    let upstream = StubUpstream::start(|_| {
+        Reply::WriteAndClose(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nold".to_vec())
+    });
+    let gate = Gate::before(&upstream);
+    let answer = gate.ask("GET / HTTP/1.1\r\nhost: gate\r\n\r\n");
+    assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!((answer.body.as_str(), answer.whole), ("old", true));
+}
+
+#[test]
+fn an_old_client_is_answered_as_it_understands() {
+    let upstream = StubUpstream::start(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnew\r\n0\r\n\r\n")
+    });
+    let gate = Gate::before(&upstream);
+    let mut client = gate.connect();
+    client.send("GET / HTTP/1.0\r\nhost: gate\r\n\r\n");
+    let head = client.head().expect("a head").to_lowercase();
+    assert!(head.starts_with("http/1.0 200") && !head.contains("transfer-encoding"), "{head}");
+    assert_eq!(client.rest(), "new");
+    assert_eq!(upstream.requests().pop().expect("a request").line(), "GET / HTTP/1.1");
+}

@@ -74,6 +74,8 @@ fn what_cannot_be_framed_is_refused_and_never_reaches_the_upstream() {
     // A length that is a number, but none that hyper can count to.
     let raw = format!("POST / HTTP/1.1\r\nhost: gate\r\ncontent-length: {}\r\n\r\n{smuggled}", u64::MAX);
     assert_eq!(status(&gate, &raw), 431);
+    // The preface of HTTP/2, which is not spoken here: hyper knows it and closes without a word.
+    assert_eq!(status(&gate, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 0);
     assert_eq!(smuggled_requests(&upstream), 0);
     assert!(upstream.requests().iter().all(|request| request.line() != "POST / HTTP/1.1"), "none was forwarded");
 }
@@ -203,4 +205,16 @@ fn a_get_keeps_its_body() {
     gate.ask("GET /held HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n");
     let bodies: Vec<_> = upstream.requests().into_iter().map(|request| request.body).collect();
     assert_eq!(bodies, [b"2\r\nhi\r\n0\r\n\r\n".to_vec(), b"hi".to_vec()]);
+}
+
+#[test]
+fn the_upstream_gets_the_origin_form_only() {
+    let upstream = StubUpstream::ok();
+    let gate = Gate::before(&upstream);
+    for (target, line) in
+        [("http://gate/a?b", "GET /a?b HTTP/1.1"), ("/a?", "GET /a? HTTP/1.1"), ("//a", "GET //a HTTP/1.1")]
+    {
+        assert_eq!(gate.ask(&format!("GET {target} HTTP/1.1\r\nhost: gate\r\n\r\n")).status, 200);
+        assert_eq!(upstream.requests().pop().expect("a request").line(), line);
+    }
 }

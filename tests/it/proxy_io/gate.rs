@@ -64,6 +64,16 @@ impl Gate {
         limits: Limits,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Self {
+        Self::with_workers(1, address, target, limits, tls)
+    }
+
+    pub fn with_workers(
+        count: usize,
+        address: ListenAddress,
+        target: Arc<Target>,
+        limits: Limits,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
         let (counters, limits) = (Arc::<IoCounters>::default(), Arc::new(limits));
         let generation = Arc::new(AtomicU64::new(1));
         let shutdown = Shutdown::default();
@@ -87,7 +97,7 @@ impl Gate {
                 }
             }
         };
-        let workers = spawn_workers(1, vec![listener], &shutdown.watch(), service).expect("workers");
+        let workers = spawn_workers(count, vec![listener], &shutdown.watch(), service).expect("workers");
         let address = workers.addresses.first().expect("an address").clone();
         Self { address, counters, shutdown, workers: Some(workers) }
     }
@@ -152,6 +162,7 @@ impl PassThrough {
             Ok(body) => body,
             Err(refused) => return refused,
         };
+        let Some(path) = head.uri.path_and_query() else { return plain(StatusCode::BAD_REQUEST, "no path") };
         let mut judged = 0;
         loop {
             judged += 1;
@@ -162,7 +173,7 @@ impl PassThrough {
                     self.generation.fetch_add(1, Ordering::SeqCst);
                 }
                 let host = &self.upstream.target().host;
-                Outbound { head: &head, peer, uri: &head.uri, host, replace: &[] }.to_head()
+                Outbound { head: &head, peer, path, host, replace: &[] }.to_head()
             };
             match self.upstream.send(generation, write, body).await {
                 Ok(mut response) => {

@@ -36,6 +36,25 @@ fn unix_sockets_on_both_sides() {
 }
 
 #[test]
+fn several_workers_share_one_address_of_either_kind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let upstream = StubUpstream::ok();
+    let target = Target::http("127.0.0.1", upstream.address.port()).expect("a target");
+    let path = folder.path().join("gate.sock");
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let gate = Gate::with_workers(3, any, Arc::clone(&target), Limits::default(), None);
+    for _ in 0..30 {
+        assert_eq!(gate.ask("GET / HTTP/1.1\r\nhost: gate\r\n\r\n").body, "ok");
+    }
+    let _unix = Gate::with_workers(3, ListenAddress::Unix(path.clone()), target, Limits::default(), None);
+    for _ in 0..30 {
+        let mut client = Client::new(UnixStream::connect(&path).expect("a connection"));
+        client.send("GET / HTTP/1.1\r\nhost: gate\r\n\r\n");
+        assert_eq!(client.answer().body, "ok");
+    }
+}
+
+#[test]
 fn tls_on_both_sides() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = certificate(folder.path());
