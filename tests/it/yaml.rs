@@ -1,10 +1,20 @@
 //! Policy and configuration files as people write them: what is read, what is refused and how it is said.
 
-use std::path::Path;
-use std::sync::Arc;
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 
-use scopegate::authz::policy::document::*;
-use scopegate::authz::policy::file::{Origin, Parsed, parse, parse_bytes};
+use std::path::Path;
+use std::time::Duration;
+
+use scopegate::authz::gate::TenantRule;
+use scopegate::authz::policy::document::{Body, Document};
+use scopegate::authz::policy::file::{Origin, Parsed, parse};
+use scopegate::config::Config;
+use scopegate::config::model::*;
 use scopegate::problem::{Problem, file_name};
 
 fn read_case(name: &str) -> String {
@@ -94,4 +104,58 @@ fn lines_of(document: &Document) -> Vec<String> {
     lines.extend(app.grants.iter().map(|grant| format!("{grant:?}")));
     lines.extend(app.revocations.iter().map(|revocation| format!("{revocation:?}")));
     lines
+}
+
+fn known(product: &str) -> bool {
+    ["jira", "jira@2025-12", "slack"].contains(&product)
+}
+
+fn config(text: &str) -> Result<Config, Vec<Problem>> {
+    scopegate::config::parse(&file_name("/etc/scopegate/scopegate.yaml"), text, &known)
+}
+
+#[test]
+fn every_broken_configuration_is_refused_with_its_line_and_reason() {
+    let mut wrong = Vec::new();
+    for case in cases("config.yaml") {
+        wrong.extend(judge(&case, &config(&case.text).err().unwrap_or_default()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_sample_configuration_is_loaded_and_writes_the_defaults() {
+    let config = scopegate::config::load(Path::new("config/scopegate.yaml"), &known).unwrap();
+    let [jira, slack] = &config.gates[..] else { panic!("two gates") };
+    assert_eq!(jira.limits, Limits::default());
+    assert_eq!(config.drain, Drain::default());
+    assert_eq!(
+        slack.limits,
+        Limits { request_timeout: Duration::from_secs(120), body_held_max: 2 << 20, ..Limits::default() }
+    );
+    assert_eq!((jira.bypass, slack.bypass), (Bypass::Credential, Bypass::Network));
+    assert_eq!(jira.tenant, TenantRule::Fixed("acme".into()));
+    assert_eq!(slack.tenant, TenantRule::Token(vec!["T024BE7LD".into()]));
+    let upstream = &jira.tenants[0].upstream;
+    assert_eq!(upstream.address, UpstreamAddress::Tcp { host: "acme.atlassian.net".into(), port: 443 });
+    assert_eq!(upstream.tls, Some(UpstreamTls { server_name: "acme.atlassian.net".into(), roots: Roots::Public }));
+    assert_eq!(config.policies, Path::new("config/../policies"));
+    assert_eq!(config.admin.unwrap().listen, Listen::Unix("config/../state/admin.sock".into()));
+    assert!(
+        jira.issue_keys_prefix && jira.names_as_written && !jira.channel_types_prefix && slack.channel_types_prefix
+    );
+}
+
+#[test]
+fn what_a_configuration_does_not_write_has_one_value() {
+    let text = "version: 1\ngates: [{name: a, listen: '127.0.0.1:1', product: jira, identify: [gate_key], upstream: http://a, bypass: open, tenant: {fixed: 0123}}]\npolicies: p\n";
+    let config = config(text).unwrap();
+    assert_eq!(config.settle, Duration::from_millis(500));
+    assert_eq!(config.metrics_apps_max, 500);
+    assert_eq!(config.threads, Threads::Auto);
+    assert_eq!(config.log, Log { users: LogUsers::Hashed, format: LogFormat::Json });
+    assert_eq!((&config.health, &config.admin, &config.state, &config.overrides), (&None, &None, &None, &None));
+    assert_eq!(config.policies, Path::new("/etc/scopegate/p"));
+    assert_eq!(&*config.gates[0].tenants[0].id, "0123");
+    assert_eq!(config.gates[0].limits, Limits::default());
 }

@@ -1,0 +1,290 @@
+//! From the mirror to the model: one gate.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::address::{Beside, TlsBeside, is_host, upstream};
+use super::check::{Context, limits};
+use super::file::{
+    BypassWord, GateMirror, GateModeMirror, IdentifyWord, LimitsMirror, TenantMirror, TenantRuleMirror, TlsMirror,
+    UpstreamTlsMirror,
+};
+use super::model::{Bypass, CatalogSource, Gate, Limits, Roots, ServerTls, Tenant, Upstream};
+use crate::authz::gate::{Identify, TenantRule};
+use crate::problem::{At, Spanned};
+use crate::yaml::field::{Field, Id, List};
+
+pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
+    let name = context.required(mirror.name, at, "the gate lacks `name`", "write a short name such as `jira`");
+    let name = name.filter(|name| gate_name(context, name));
+    let help = "write an address such as 127.0.0.1:8080, or unix:path";
+    let listen = context.required(mirror.listen, at, "the gate lacks `listen`", help);
+    let listen = listen.and_then(|written| context.listen(&written));
+    let tls = mirror.tls.into_spanned().and_then(|written| server_tls(context, written.value, written.at));
+    let catalog = catalog(context, mirror.product, mirror.catalog, at);
+    let identify = identify(context, mirror.identify, at);
+    let bypass = bypass(context, mirror.bypass, identify, at);
+    let upstream_tls = mirror.upstream_tls.into_value().map(|written| upstream_tls(context, written));
+    let host = mirror.upstream_host.into_value();
+    let beside =
+        Beside { host: host.as_ref().map(|host| host.0.as_str()), tls: upstream_tls.as_ref(), folder: context.folder };
+    let no_upstream = mirror.upstream.is_absent();
+    let shared = mirror.upstream.into_spanned().and_then(|written| checked_upstream(context, &written, beside));
+    let own = Beside { host: None, ..beside };
+    let listed = mirror.tenants.at();
+    let tenants = tenants(context, mirror.tenants, own);
+    if no_upstream && (tenants.is_empty() || tenants.iter().any(|tenant| !tenant.has_upstream)) {
+        let help = "write https://host, http://host:port or unix:path, in the gate or in each of its tenants";
+        context.error(at, "the gate lacks `upstream`", help);
+    }
+    let help = "write `tenant: {fixed: TENANT}`, `host`, `path` or `token`";
+    let rule = context.required(mirror.tenant, at, "the gate lacks `tenant`", help);
+    let (observe_until_ms, limits) = (observe(context, mirror.mode), gate_limits(context, mirror.limits));
+    let (tenant, tenants) = tenant_rule(context, rule?, tenants, listed, shared)?;
+    Some(Gate {
+        at,
+        tls,
+        bypass: bypass?,
+        tenant,
+        tenants,
+        issue_keys_prefix: !mirror.issue_keys.is_absent(),
+        names_as_written: !mirror.names.is_absent(),
+        channel_types_prefix: !mirror.channel_types.is_absent(),
+        observe_until_ms,
+        limits,
+        name: name?.value.0,
+        listen: listen?,
+        catalog: catalog?,
+        identify: identify?,
+    })
+}
+
+fn gate_name(context: &Context<'_>, name: &Spanned<Id>) -> bool {
+    let ok = name.value.0.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !ok {
+        let message = format!("`{}` is no name for a gate", name.value.0);
+        context.error(name.at, message, "use lower-case letters, digits and `-`: it is a metric label");
+    }
+    ok
+}
+
+fn server_tls(context: &Context<'_>, mirror: TlsMirror, at: At) -> Option<ServerTls> {
+    let help = "write `tls: {certificate: chain.pem, key: key.pem}`";
+    let certificate = context.required(mirror.certificate, at, "`tls` lacks `certificate`", help);
+    let key = context.required(mirror.key, at, "`tls` lacks `key`", help);
+    let path = |file: Spanned<Id>| context.folder.join(file.value.0);
+    Some(ServerTls { certificate: path(certificate?), key: path(key?) })
+}
+
+fn catalog(context: &Context<'_>, product: Field<Id>, catalog: Field<Id>, at: At) -> Option<CatalogSource> {
+    let help = "write `product:` for a built-in catalog, or `catalog:` for a file of your own";
+    match (product, catalog) {
+        (Field::Absent, Field::Absent) => {
+            context.error(at, "the gate lacks `product` or `catalog`", help);
+            None
+        }
+        (Field::Absent, catalog) => context.path(catalog).map(CatalogSource::File),
+        (product, Field::Absent) => {
+            let Spanned { value: Id(name), at } = product.into_spanned()?;
+            if !(context.known_product)(&name) {
+                let help = "`scopegate catalog list` names those that are built in; `catalog:` takes one of your own";
+                context.error(at, format!("no built-in catalog is named `{name}`"), help);
+            }
+            Some(CatalogSource::BuiltIn(name))
+        }
+        (_, catalog) => {
+            context.error(catalog.at().unwrap_or(at), "the gate has `product` and `catalog`", help);
+            None
+        }
+    }
+}
+
+fn identify(context: &Context<'_>, field: Field<List<IdentifyWord>>, at: At) -> Option<Identify> {
+    let help = "write at least one of gate_key, token, connect_jwt";
+    let list = context.required(field, at, "the gate lacks `identify`", help)?;
+    if list.value.is_empty() {
+        context.error(list.at, "`identify` is empty, so nobody could be known", help);
+        return None;
+    }
+    let mut identify = Identify::default();
+    for word in list.value.into_iter().filter_map(Field::into_value) {
+        match word {
+            IdentifyWord::GateKey => identify.gate_key = true,
+            IdentifyWord::Token => identify.token = true,
+            IdentifyWord::ConnectJwt => identify.connect_jwt = true,
+        }
+    }
+    Some(identify)
+}
+
+/// Law 11: a gate says why an app cannot walk around it, and does not say what is not so.
+fn bypass(context: &Context<'_>, field: Field<BypassWord>, identify: Option<Identify>, at: At) -> Option<Bypass> {
+    let help = "write `credential` (what the app holds is worth nothing upstream), `network` (only the gate reaches the \
+                upstream) or `open` (advice, not enforcement)";
+    let written = context.required(field, at, "the gate lacks `bypass`", help)?;
+    let own = identify.is_some_and(|identify| identify.token || identify.connect_jwt);
+    if written.value == BypassWord::Credential && own {
+        let message = "`bypass: credential` where an app shows its own credential: the same one works around the gate";
+        let help = "identify by gate_key alone, or write `network` or `open`";
+        context.error(written.at, message, help);
+    }
+    Some(match written.value {
+        BypassWord::Credential => Bypass::Credential,
+        BypassWord::Network => Bypass::Network,
+        BypassWord::Open => Bypass::Open,
+    })
+}
+
+fn upstream_tls(context: &Context<'_>, mirror: UpstreamTlsMirror) -> TlsBeside {
+    let server_name = mirror.server_name.into_spanned().map(|name| {
+        if !is_host(&name.value.0) {
+            context.error(name.at, format!("`{}` is no host", name.value.0), "write the name in the certificate");
+        }
+        name.value.0.to_ascii_lowercase()
+    });
+    TlsBeside { server_name, roots: context.path(mirror.ca).map_or(Roots::Public, Roots::File) }
+}
+
+fn checked_upstream(context: &Context<'_>, written: &Spanned<Id>, beside: Beside<'_>) -> Option<Arc<Upstream>> {
+    upstream(&written.value.0, beside).map_err(|(message, help)| context.error(written.at, message, help)).ok()
+}
+
+/// A tenant as listed.
+struct Listed {
+    at: At,
+    id: Arc<str>,
+    name: Option<String>,
+    host: Option<Spanned<String>>,
+    /// Written, readable or not.
+    has_upstream: bool,
+    upstream: Option<Arc<Upstream>>,
+}
+
+fn tenants(context: &Context<'_>, field: Field<List<TenantMirror>>, beside: Beside<'_>) -> Vec<Listed> {
+    let Some(list) = field.into_spanned() else { return Vec::new() };
+    if list.value.is_empty() {
+        context.error(list.at, "an empty list never means all", "list the tenants, or write `tenant: {fixed: TENANT}`");
+    }
+    let mut seen = HashSet::new();
+    let mut tenants = Vec::with_capacity(list.value.len());
+    for Spanned { value: mirror, at } in list.value.into_iter().filter_map(Field::into_spanned) {
+        let lacks = "the tenant lacks `id`";
+        let Some(id) = context.required(mirror.id, at, lacks, "write the id that policies use") else { continue };
+        if !seen.insert(id.value.0.clone()) {
+            context.error(id.at, format!("two tenants have the id `{}`", id.value.0), "delete one of them");
+        }
+        tenants.push(Listed {
+            at,
+            id: Arc::from(id.value.0),
+            name: mirror.name.into_value(),
+            host: mirror.host.into_spanned().and_then(|host| tenant_host(context, host)),
+            has_upstream: !mirror.upstream.is_absent(),
+            upstream: mirror.upstream.into_spanned().and_then(|written| checked_upstream(context, &written, beside)),
+        });
+    }
+    tenants
+}
+
+/// As `TenantRule::Host` compares it: lower case, no port, no trailing dot.
+fn tenant_host(context: &Context<'_>, host: Spanned<Id>) -> Option<Spanned<String>> {
+    let name = host.value.0.to_ascii_lowercase();
+    if !is_host(&name) {
+        let help = "write the name that callers use, without scheme and port";
+        context.error(host.at, format!("`{}` is no host", host.value.0), help);
+        return None;
+    }
+    Some(Spanned { value: name, at: host.at })
+}
+
+fn tenant_rule(
+    context: &Context<'_>,
+    rule: Spanned<TenantRuleMirror>,
+    listed: Vec<Listed>,
+    listed_at: Option<At>,
+    shared: Option<Arc<Upstream>>,
+) -> Option<(TenantRule, Vec<Tenant>)> {
+    if let TenantRuleMirror::Fixed(mirror) = rule.value {
+        if let Some(at) = listed_at {
+            context.error(
+                at,
+                "`tenants` stands beside a fixed tenant",
+                "delete it, or write `tenant: host`, `path` or `token`",
+            );
+        }
+        let id =
+            context.required(mirror.fixed, rule.at, "`tenant` lacks `fixed`", "write the tenant of every request")?;
+        let id: Arc<str> = Arc::from(id.value.0);
+        let only = Tenant { id: Arc::clone(&id), name: None, upstream: shared? };
+        return Some((TenantRule::Fixed(id), vec![only]));
+    }
+    if listed_at.is_none() {
+        context.error(
+            rule.at,
+            "`tenant` lacks the list of `tenants`",
+            "add `tenants: [{id: …}]` beside it: a tenant that is not listed is refused",
+        );
+    }
+    let by_host = matches!(rule.value, TenantRuleMirror::Host);
+    let hosts = hosts(context, &listed, by_host);
+    let ids = || listed.iter().map(|tenant| Arc::clone(&tenant.id)).collect();
+    let tenant = match rule.value {
+        TenantRuleMirror::Host => TenantRule::Host(hosts),
+        TenantRuleMirror::Path => TenantRule::Path(ids()),
+        TenantRuleMirror::Token | TenantRuleMirror::Fixed(_) => TenantRule::Token(ids()),
+    };
+    let with_upstream = |listed: Listed| {
+        let upstream = listed.upstream.or_else(|| shared.clone())?;
+        Some(Tenant { id: listed.id, name: listed.name, upstream })
+    };
+    Some((tenant, listed.into_iter().filter_map(with_upstream).collect()))
+}
+
+/// Each tenant's host, where hosts tell tenants apart; elsewhere a `host` would do nothing.
+fn hosts(context: &Context<'_>, listed: &[Listed], by_host: bool) -> Vec<(Box<str>, Arc<str>)> {
+    let mut seen = HashSet::new();
+    let mut hosts = Vec::with_capacity(listed.len());
+    for tenant in listed {
+        match &tenant.host {
+            Some(host) if !by_host => {
+                context.error(
+                    host.at,
+                    "`host` stands in a tenant that is not told by it",
+                    "write `tenant: host`, or delete it",
+                );
+            }
+            Some(host) => {
+                if !seen.insert(host.value.as_str()) {
+                    context.error(host.at, format!("two tenants have the host `{}`", host.value), "give each its own");
+                }
+                hosts.push((Box::from(host.value.as_str()), Arc::clone(&tenant.id)));
+            }
+            None if by_host => {
+                context.error(tenant.at, "the tenant lacks `host`", "write the name that its callers use")
+            }
+            None => {}
+        }
+    }
+    hosts
+}
+
+fn observe(context: &Context<'_>, field: Field<GateModeMirror>) -> Option<i64> {
+    let mode = field.into_spanned()?;
+    let help = "write `mode: {observe: {until: 2026-12-15}}`, or delete it: a gate enforces";
+    let observe = context.required(mode.value.observe, mode.at, "`mode` says nothing", help)?;
+    let until = context.required(observe.value.until, observe.at, "`observe` lacks its end", help)?;
+    if !context.has_state {
+        let help =
+            "add `state:`, where the digests of revoked credentials are kept: else one that goes would pass again";
+        context.error(mode.at, "a gate under `observe` needs a state folder", help);
+    }
+    Some(until.value.0)
+}
+
+fn gate_limits(context: &Context<'_>, field: Field<LimitsMirror>) -> Limits {
+    let Some(mirror) = field.into_value() else { return context.limits };
+    for at in [mirror.drain_delay.at(), mirror.drain_timeout.at()].into_iter().flatten() {
+        let help = "write it under the `limits` of the file";
+        context.error(at, "all gates drain together, so this does not stand in one of them", help);
+    }
+    limits(context, &mirror)
+}
