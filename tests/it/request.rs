@@ -68,6 +68,7 @@ fn catalog() -> Catalog {
         release: "1".to_owned(),
         dialect: DialectName::Slack,
         digest: String::new(),
+        tenant_arguments: Box::default(),
         tokens: TokenPlaces { query: Box::new(["token".into()]), body: Box::new(["token".into()]) },
         containers: Box::new([
             kind("project", pattern("[0-9]+"), pattern("[A-Za-z][A-Za-z0-9_]+"), Fold::Upper),
@@ -98,6 +99,7 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         guards: Box::default(),
         all_scopes: ScopeSet::EMPTY,
         touches: Touches::Containers(places.into()),
+        tenant_arguments: Box::default(),
         variant_sources: variant_sources.into(),
         variants: VariantMask(variants),
         body: true,
