@@ -30,8 +30,9 @@ fn main() -> Result<(), Failure> {
         println!("cargo::rerun-if-changed={source}");
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let mut listing = String::from("static EMBEDDED: &[Embedded] = &[\n");
-    for path in catalogs()? {
+    let paths = catalogs()?;
+    let mut listing = format!("static EMBEDDED: [Embedded; {}] = [\n", paths.len());
+    for path in paths {
         let compact = read(&path)?;
         let target = out.join(format!("{}.catalog", compact.product));
         fs::write(&target, postcard::to_allocvec(&compact)?)?;

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod credential;
 pub mod health;
 pub mod version;
+pub mod catalog;
 
 use std::process::ExitCode;
 
