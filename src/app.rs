@@ -1,1 +1,216 @@
 //! Wiring: builds the parts of a gate from a checked configuration and returns the real bound addresses.
+//!
+//! The data plane runs on its workers' threads, everything else on one control thread with a runtime of its own. They
+//! meet in `Live`, the metrics and bounded queues.
+
+mod control;
+mod gates;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::authz::catalog::{Catalog, builtin};
+use crate::authz::policy::compile::Catalogs;
+use crate::authz::snapshot::Snapshot;
+use crate::config::Config;
+use crate::config::model::{CatalogSource, Listen, LogUsers, Threads};
+use crate::control::health::Readiness;
+use crate::control::reload::{ReloadSettings, Reloader};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::problem::{At, Problem, file_name};
+use crate::proxy::body::Body;
+use crate::proxy::connection::Peer;
+use crate::proxy::listener::ListenAddress;
+use crate::proxy::worker::{Workers, spawn_workers, worker_count};
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::{LINES_MAX, LineWriter, UserIds};
+
+/// How long the request log may take to be written out at the end.
+const LOG_CLOSE: Duration = Duration::from_secs(2);
+
+/// Where the lines of requests go.
+pub type LogOut = Box<dyn std::io::Write + Send>;
+
+/// A running gate. Dropping it does not stop it: call `stop`.
+#[derive(Debug)]
+pub struct Running {
+    /// The real addresses of the gates, in the order of the configuration.
+    pub gates: Vec<ListenAddress>,
+    pub health: Option<Listen>,
+    pub live: Arc<Live>,
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+    /// What `check` would warn of.
+    pub warnings: Vec<Problem>,
+    shutdown: Arc<Shutdown>,
+    workers: Option<Workers>,
+    control: Option<JoinHandle<()>>,
+    reloader: Option<Reloader>,
+    log: Option<LineWriter>,
+    drain: crate::config::model::Drain,
+}
+
+/// The catalogs that a configuration uses, and those that are built in besides: a policy may speak of a product that
+/// another instance stands before.
+///
+/// # Errors
+/// A catalog that cannot be read, or two catalogs of one product: a policy would mean two things.
+pub fn catalogs(config: Option<&Config>) -> Result<Vec<Arc<Catalog>>, Vec<Problem>> {
+    let mut catalogs: Vec<(CatalogSource, Arc<Catalog>)> = Vec::new();
+    let mut problems = Vec::new();
+    for gate in config.iter().flat_map(|config| &config.gates) {
+        if catalogs.iter().any(|(source, _)| *source == gate.catalog) {
+            continue;
+        }
+        let complain = |message: String| Problem::error(&file_name("config"), gate.at, message);
+        match load_catalog(&gate.catalog) {
+            Err(own) => problems.extend(own),
+            Ok(None) => problems.push(complain(format!("no catalog is built in for the gate `{}`", gate.name))),
+            Ok(Some(catalog)) if catalogs.iter().any(|(_, other)| other.product == catalog.product) => {
+                let message = format!("two gates use different catalogs of {}", catalog.product);
+                problems.push(complain(message).help("give them one catalog, or run two instances"));
+            }
+            Ok(Some(catalog)) => catalogs.push((gate.catalog.clone(), catalog)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut all: Vec<Arc<Catalog>> = catalogs.into_iter().map(|(_, catalog)| catalog).collect();
+    for (product, _) in builtin::products() {
+        if !all.iter().any(|catalog| *catalog.product == *product) {
+            all.extend(builtin::catalog(product));
+        }
+    }
+    Ok(all)
+}
+
+fn load_catalog(source: &CatalogSource) -> Result<Option<Arc<Catalog>>, Vec<Problem>> {
+    match source {
+        CatalogSource::BuiltIn(name) => Ok(builtin::catalog(name)),
+        CatalogSource::File(path) => Catalog::load(path).map(|catalog| Some(Arc::new(catalog))),
+    }
+}
+
+/// Starts everything. Nothing is served before all of it stands.
+///
+/// `base`: the folder that relative secret files are read from; `log`: where the lines of requests go.
+///
+/// # Errors
+/// All problems of configuration, catalogs and policies, or what could not be opened.
+pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Running, Vec<Problem>> {
+    let catalogs = catalogs(Some(config))?;
+    let live = Arc::new(Live::new(Snapshot::empty(Arc::new(Catalogs::new(catalogs)))));
+    let metrics = Metrics::new(config.metrics_apps_max).map_err(|error| failed("the metrics", &error))?;
+    let readiness = Readiness::default();
+    let shutdown = Arc::new(Shutdown::default());
+    let log = log.map(|out| LineWriter::start(out, user_ids(config), LINES_MAX)).transpose();
+    let log = log.map_err(|error| failed("the request log", &error))?;
+    let lines = log.as_ref().map(LineWriter::lines);
+    let gates = gates::build(config, &live, &metrics, lines, &shutdown.watch())?;
+    let settings = ReloadSettings::of(config, base);
+    let (reloader, warnings) = Reloader::start(settings, Arc::clone(&live), Arc::clone(&metrics), readiness.clone())?;
+    let threads = match config.threads {
+        Threads::Auto => worker_count(),
+        Threads::Count(count) => count.get(),
+    };
+    let listeners = gates.iter().map(gates::Gate::listener).collect();
+    let counters = gates.iter().map(gates::Gate::counters).collect();
+    let gates: Arc<[gates::Gate]> = gates.into();
+    let service = move |index: usize| {
+        let hub = gates.get(index).map(|gate| Rc::new(gate.hub()));
+        move |peer: Rc<Peer>, request: Request<Incoming>| {
+            let hub = hub.clone();
+            async move {
+                match hub {
+                    Some(hub) => hub.handle(&peer, request).await,
+                    // A listener is made for each gate and for nothing else.
+                    None => unserved(),
+                }
+            }
+        }
+    };
+    let workers = spawn_workers(threads, listeners, &shutdown.watch(), service)
+        .map_err(|error| failed("a gate's listener", &error))?;
+    let (control, health) = control::spawn(config, &live, &metrics, &readiness, counters, shutdown.watch())?;
+    Ok(Running {
+        gates: workers.addresses.clone(),
+        health,
+        live,
+        metrics,
+        readiness,
+        warnings,
+        shutdown,
+        workers: Some(workers),
+        control: Some(control),
+        reloader: Some(reloader),
+        log,
+        drain: config.drain,
+    })
+}
+
+impl Running {
+    /// Drains and stops: readiness goes first, then the delay, then the listeners, then what is still open.
+    pub async fn drain(mut self) {
+        self.readiness.drain();
+        if let Some(mut workers) = self.workers.take() {
+            let finished = workers.finished();
+            self.shutdown.drain(self.drain.delay, self.drain.timeout, finished).await;
+            workers.join();
+        }
+        self.end();
+    }
+
+    /// Stops at once.
+    pub fn stop(mut self) {
+        self.shutdown.advance(Phase::Cut);
+        if let Some(workers) = self.workers.take() {
+            workers.join();
+        }
+        self.end();
+    }
+
+    fn end(mut self) {
+        drop(self.reloader.take());
+        if let Some(control) = self.control.take() {
+            // It ends with the shutdown; a panic in it was counted.
+            let _ = control.join();
+        }
+        if let Some(log) = self.log.take() {
+            log.close(LOG_CLOSE);
+        }
+    }
+}
+
+fn unserved() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
+fn user_ids(config: &Config) -> UserIds {
+    match config.log.users {
+        LogUsers::Plain => UserIds::Plain,
+        LogUsers::None => UserIds::None,
+        LogUsers::Hashed => {
+            let mut key = [0; 32];
+            // Without randomness there is no key, and a hash without one would be no secret.
+            match getrandom::fill(&mut key) {
+                Ok(()) => UserIds::Hashed(Arc::from(key.as_slice())),
+                Err(_) => UserIds::None,
+            }
+        }
+    }
+}
+
+/// Something outside of the configuration's text that could not be had.
+fn failed(what: &str, error: &dyn std::fmt::Display) -> Vec<Problem> {
+    vec![Problem::error(&file_name("start"), At::default(), format!("{what}: {error}"))]
+}

@@ -1,10 +1,10 @@
 //! The command line. Each command is one file below `cli/`; none holds logic that the library lacks.
 
+pub mod catalog;
 pub mod completions;
 pub mod credential;
 pub mod health;
 pub mod version;
-pub mod catalog;
 
 use std::process::ExitCode;
 

@@ -3,4 +3,5 @@
 pub mod admin;
 pub mod folder;
 pub mod health;
+pub mod reload;
 pub mod secrets;

@@ -84,7 +84,9 @@ impl Hub {
         if let Some(trace) = head.headers.get("traceparent") {
             record.traceparent(trace.as_bytes());
         }
-        match self.answer(peer, &head, body, &mut record).await {
+        let answer =
+            tokio::time::timeout(self.limits.request_timeout, self.answer(peer, &head, body, &mut record)).await;
+        match answer.unwrap_or_else(|_| Err(too_slow())) {
             Ok(mut response) => {
                 record.answered(response.status());
                 response.body_mut().tells(record);
@@ -194,6 +196,11 @@ enum Failed {
     /// The snapshot moved before the first byte: judge again.
     Moved(RequestBody),
     Refused(Box<Denial>),
+}
+
+/// The request took longer than all of its waits may, together.
+fn too_slow() -> Refused {
+    Refused { denial: Box::new(Denial::of(Reason::UpstreamTimeout)), body: refuse::RequestBody::Unread }
 }
 
 fn rest_of(body: &Incoming) -> refuse::RequestBody {

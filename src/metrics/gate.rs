@@ -1,6 +1,7 @@
 //! The handles of one gate: resolved at start, so that a request only adds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,6 +9,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::apps::{AppHandles, AppMetrics, AppSlots};
 use super::{Families, Side};
+use crate::proxy::counters::IoCounters;
 
 /// The classes of an upstream's status.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -60,6 +62,13 @@ impl GateMetrics {
         if let Some(counter) = class.and_then(|class| self.0.upstream.get(class)) {
             counter.inc();
         }
+    }
+
+    /// The connections that are open now.
+    pub fn connections(&self, open: &IoCounters) {
+        let shown = |count: &AtomicUsize| i64::try_from(count.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        self.0.callers.set(shown(&open.client_open));
+        self.0.upstreams.set(shown(&open.upstream_open));
     }
 
     /// A connection is open until the guard is dropped.

@@ -27,6 +27,8 @@ pub struct Limits {
     pub body_max: usize,
     /// From the start of the hold to the end of a judged body.
     pub hold_timeout: Duration,
+    /// From the end of a request's head to the head of its answer, whatever it waits for.
+    pub request_timeout: Duration,
     /// Name look-up, connect and TLS handshake together.
     pub connect_timeout: Duration,
     /// From the last byte of a request that the upstream took to the head of its answer.
@@ -60,6 +62,8 @@ impl Default for Limits {
             header_bytes_max: 32 * 1024,
             body_max: 1024 * 1024,
             hold_timeout: Duration::from_secs(30),
+            // Longer than any one of the waits below, so that those say what was slow.
+            request_timeout: Duration::from_secs(5 * 60),
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
             // Server-sent events ping at least once a minute as a rule; five leave room.
