@@ -2,8 +2,8 @@
 //! product's server may fold it to: `X_Auth_User` and `X.Auth.User` are `x-auth-user` to CGI, WSGI and their like.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, Request, Version};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Version};
 use http_body::Frame;
 
 /// Fields that speak of one connection only (RFC 9110 §7.6.1), or that this proxy writes itself.
@@ -98,7 +98,14 @@ const JUDGED: [&str; 9] = [
     "transfer-encoding",
 ];
 
-/// Refuses a request head that can be read in two ways. The text says why, for the log and the refusal.
+/// Makes an answer the last one on its connection. Every `bad_request` must be: where a request could be read in two
+/// ways, so can its end, and with it what follows it on the connection.
+pub fn close_after<B>(response: &mut Response<B>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Refuses a request head that can be read in two ways. The text says why, for the log and the refusal; the answer
+/// goes through [`close_after`].
 pub fn check_request(headers: &HeaderMap) -> Result<(), &'static str> {
     check_framing(headers)?;
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -288,7 +295,6 @@ fn fold(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
         fields

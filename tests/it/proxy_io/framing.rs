@@ -1,14 +1,27 @@
 //! Where a request ends: what hyper rejects, what it settles, and that the upstream then gets one reading, newly
 //! written. In none of these do bytes of one request reach the upstream as another.
 
-use super::gate::Gate;
+use std::net::TcpStream;
+
+use super::gate::{Client, Gate};
 use crate::support::upstream::StubUpstream;
 
-/// Sends raw bytes, reads until the gate closes, and says how the first request was answered.
+/// Sends raw bytes, and says how the first request was answered; 0 if the gate closed without an answer.
 fn status(gate: &Gate, raw: &str) -> u16 {
     let mut client = gate.connect();
     client.send(raw);
+    status_of(client)
+}
+
+/// As [`status`], and nothing more will come: the gate takes a half-closed connection for a closed one.
+fn status_at_end(gate: &Gate, raw: &str) -> u16 {
+    let mut client = gate.connect();
+    client.send(raw);
     client.stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+    status_of(client)
+}
+
+fn status_of(mut client: Client<TcpStream>) -> u16 {
     let head = client.head().unwrap_or_default();
     head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
@@ -141,7 +154,7 @@ fn a_malformed_chunk_ends_the_request_and_the_upstream_never_sees_its_end() {
         let upstream = StubUpstream::ok();
         let gate = Gate::before(&upstream);
         let raw = format!("POST /chunk HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: chunked\r\n\r\n{body}");
-        let answered = status(&gate, &raw);
+        let answered = status_at_end(&gate, &raw);
         assert_ne!(answered, 200, "{body:?}");
         assert!(upstream.requests().is_empty(), "{body:?}: a whole request came: {:?}", upstream.requests());
     }
@@ -153,7 +166,7 @@ fn a_request_that_is_cut_at_any_byte_is_never_forwarded_whole() {
     let upstream = StubUpstream::ok();
     let gate = Gate::before(&upstream);
     for end in 1..whole.len() {
-        let answered = status(&gate, &whole[..end]);
+        let answered = status_at_end(&gate, &whole[..end]);
         assert_ne!(answered, 200, "{end}");
     }
     assert_eq!(upstream.requests().len(), 0);

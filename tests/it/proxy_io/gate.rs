@@ -146,7 +146,9 @@ impl PassThrough {
         if headers::refuse_head(&head.method, head.version, &head.headers).is_some()
             || headers::check_request(&head.headers).is_err()
         {
-            return plain(StatusCode::BAD_REQUEST, "two readings");
+            let mut refused = plain(StatusCode::BAD_REQUEST, "two readings");
+            headers::close_after(&mut refused);
+            return refused;
         }
         if let Some(sni) = &peer.sni
             && head.uri.path() == "/sni"

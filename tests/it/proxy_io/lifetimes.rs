@@ -82,7 +82,7 @@ fn a_client_that_never_reads_its_answer_is_closed() {
         let _ = connection.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {BULK}\r\n\r\n").as_bytes());
         let _ = connection.write(&vec![b'x'; BULK]);
     });
-    let gate = Gate::with_limits(&upstream, quick());
+    let gate = Gate::with_limits(&upstream, Limits { write_timeout: Duration::from_millis(150), ..Limits::default() });
     let mut client = gate.connect();
     client.send("GET / HTTP/1.1\r\nhost: gate\r\n\r\n");
     upstream.wait_for_closed(1);
