@@ -127,16 +127,7 @@ where
         }
     });
     let limits = &serving.limits;
-    let connection = http1::Builder::new()
-        .half_close(false)
-        .keep_alive(true)
-        // Our own bounds (see `pace`): hyper's would box a timer for each request, and cannot tell an idle
-        // connection from a slow head.
-        .header_read_timeout(None)
-        .max_headers(limits.headers_max)
-        .max_header_size(limits.header_bytes_max)
-        .max_buf_size(BUFFER_BYTES.max(limits.header_bytes_max))
-        .serve_connection(io, service);
+    let connection = protocol(limits).serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut closing = pin!(serving.drain.closing());
     let mut clock = pin!(tokio::time::sleep_until(Instant::now() + limits.header_timeout));
@@ -159,6 +150,20 @@ where
         pace.poll(clock.as_mut(), limits, context).map(Some)
     })
     .await
+}
+
+fn protocol(limits: &Limits) -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol
+        .half_close(false)
+        .keep_alive(true)
+        // Our own bounds (see `pace`): hyper's would box a timer for each request, and cannot tell an idle
+        // connection from a slow head.
+        .header_read_timeout(None)
+        .max_headers(limits.headers_max)
+        .max_header_size(limits.header_bytes_max)
+        .max_buf_size(BUFFER_BYTES.max(limits.header_bytes_max));
+    protocol
 }
 
 /// Says that the answer is over when it is dropped: the connection is idle then.

@@ -1,102 +1,15 @@
 //! Which header fields pass, and which requests are refused for theirs. A name is compared in every spelling that a
 //! product's server may fold it to: `X_Auth_User` and `X.Auth.User` are `x-auth-user` to CGI, WSGI and their like.
 
+mod names;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Version};
 use http_body::Frame;
 
-/// Fields that speak of one connection only (RFC 9110 §7.6.1), or that this proxy writes itself.
-pub const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Fields in which a product may read who calls, from where, or what is asked, and which only a proxy may write.
-/// They are stripped always, not only where this proxy sets them (Caddy CVE-2026-30851).
-pub const NEVER_FROM_A_CLIENT: [&str; 40] = [
-    "cf-connecting-ip",
-    "client-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "front-end-https",
-    "proxy",
-    "remote-addr",
-    "remote-email",
-    "remote-group",
-    "remote-groups",
-    "remote-name",
-    "remote-user",
-    "ssl-client-cert",
-    "ssl-client-verify",
-    "true-client-ip",
-    "x-auth-email",
-    "x-auth-groups",
-    "x-auth-roles",
-    "x-auth-user",
-    "x-auth-username",
-    "x-client-cert",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-consumer-custom-id",
-    "x-consumer-id",
-    "x-consumer-username",
-    "x-credential-identifier",
-    "x-forwarded",
-    "x-host",
-    "x-http-host-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-real-ip",
-    "x-rewrite-url",
-    "x-url-scheme",
-];
-
-/// Families of such fields.
-pub const NEVER_FROM_A_CLIENT_PREFIXES: [&str; 14] = [
-    "ssl-client-",
-    "x-accel-",
-    "x-amzn-oidc-",
-    "x-auth-request-",
-    "x-authenticated-",
-    "x-envoy-",
-    "x-forwarded-",
-    "x-goog-authenticated-user-",
-    "x-ms-client-principal",
-    "x-pomerium-",
-    "x-remote-",
-    "x-scopegate-",
-    "x-ssl-client-",
-    "x-webauth-",
-];
-
-/// Fields that fix where a request ends, whose it is, or how its body is read. `Connection` may not take them away,
-/// and no other spelling of them may stand beside them.
-const JUDGED: [&str; 9] = [
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "host",
-    "trailer",
-    "transfer-encoding",
-];
+use names::JUDGED;
+pub use names::{HOP_BY_HOP, NEVER_FROM_A_CLIENT, NEVER_FROM_A_CLIENT_PREFIXES};
 
 /// Makes an answer the last one on its connection. Every `bad_request` must be: where a request could be read in two
 /// ways, so can its end, and with it what follows it on the connection.
