@@ -25,7 +25,7 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::authz::gate::GateRules;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
-use crate::authz::{Denial, Permit, Reason, Wanted, decide, wanted};
+use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, wanted};
 use crate::live::Live;
 use crate::shutdown::{Phase, Watch};
 use body::{Body, Held, HoldError, RequestBody, hold};
@@ -187,7 +187,12 @@ impl Hub {
         let refusal = self.labels.refusal(&refused.denial, record.decision().as_str());
         self.labels.denial(record, &refused.denial);
         let rendered = crate::authz::dialect::render(self.rules.catalog.dialect, &refusal);
-        refuse::response(rendered, &head.method, refused.body)
+        let mut response = refuse::response(rendered, &head.method, refused.body);
+        if refused.denial.reason.class() == Class::Request {
+            // What follows a request that can be read in two ways must not be taken for another one.
+            headers::close_after(&mut response);
+        }
+        response
     }
 }
 
