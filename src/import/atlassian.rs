@@ -186,7 +186,7 @@ fn places(operation: &Described<'_>) -> Vec<DraftPlace> {
 /// component or a version belongs to is told by its id, not by what an update writes beside it.
 fn body_places(operation: &Described<'_>) -> Vec<DraftPlace> {
     let known = |name: &&str| PROJECT.contains(name) || ISSUE.contains(name);
-    if !operation.path_parameters().iter().all(|name| known(&name)) {
+    if !operation.path_parameters().iter().all(known) {
         return Vec::new();
     }
     let scalars = operation.body_scalars();
@@ -234,7 +234,7 @@ fn proposed(operation: &Described<'_>, subject: bool, places: &[DraftPlace]) -> 
 fn templates(described: &[Described<'_>], notes: &mut Notes) {
     let mut paths: Vec<&str> = described.iter().map(|operation| operation.path).collect();
     paths.dedup();
-    let (colliding, merged) = openapi::collisions(&paths);
+    let openapi::Collisions { colliding, merged } = openapi::collisions(&paths);
     for (one, other) in colliding {
         notes.add("templates that match one path: a literal segment wins", format!("{one} | {other}"));
     }

@@ -101,19 +101,27 @@ fn resolve<'d>(description: &'d Value, node: &'d Value) -> Option<&'d Value> {
     None
 }
 
-/// Templates that both match some path and are not the same, and templates that differ in names alone.
-pub fn collisions<'d>(templates: &[&'d str]) -> (Vec<(&'d str, &'d str)>, Vec<(&'d str, &'d str)>) {
-    let (mut colliding, mut merged) = (Vec::new(), Vec::new());
+/// Pairs of templates that match one path.
+#[derive(Debug, Default)]
+pub struct Collisions<'d> {
+    /// They differ in more than names.
+    pub colliding: Vec<(&'d str, &'d str)>,
+    /// They differ in names alone.
+    pub merged: Vec<(&'d str, &'d str)>,
+}
+
+pub fn collisions<'d>(templates: &[&'d str]) -> Collisions<'d> {
+    let mut found = Collisions::default();
     for (index, one) in templates.iter().enumerate() {
         for other in templates.iter().skip(index + 1) {
             match overlap(one, other) {
                 Overlap::None => {}
-                Overlap::NamesAlone => merged.push((*one, *other)),
-                Overlap::Some => colliding.push((*one, *other)),
+                Overlap::NamesAlone => found.merged.push((*one, *other)),
+                Overlap::Some => found.colliding.push((*one, *other)),
             }
         }
     }
-    (colliding, merged)
+    found
 }
 
 enum Overlap {

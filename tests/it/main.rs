@@ -7,3 +7,4 @@ mod refusals;
 mod request;
 mod support;
 mod yaml;
+mod catalog;

@@ -362,7 +362,10 @@ fn add_scope(scopes: &mut Vec<Scope>, more: Scope) {
             scope.vocabularies.extend(more.vocabularies);
             scope.implies.extend(more.implies);
             scope.same_as.extend(more.same_as);
-            scope.rules = more.rules.or(scope.rules);
+            if more.rules.is_some() {
+                scope.rules = more.rules;
+                scope.name.spot = more.name.spot;
+            }
         }
         None => scopes.push(more),
     }
