@@ -5,6 +5,8 @@ pub mod completions;
 pub mod credential;
 pub mod health;
 pub mod version;
+pub mod init;
+pub mod schema;
 
 use std::process::ExitCode;
 

@@ -84,6 +84,9 @@ pub fn file_name(path: impl Into<PathBuf>) -> Arc<Path> {
     Arc::from(path.into())
 }
 
+/// A longer line is not copied into its problems, which may be many.
+const SNIPPET_LINE_BYTES_MAX: usize = 2_000;
+
 /// Gives each problem the line that it names.
 pub fn fill_snippets(problems: &mut [Problem], text: &str) {
     let mut wanted: Vec<&mut Problem> = problems.iter_mut().filter(|problem| problem.at.line > 0).collect();
@@ -91,7 +94,7 @@ pub fn fill_snippets(problems: &mut [Problem], text: &str) {
     let mut wanted = wanted.into_iter().peekable();
     for (number, line) in (1..).zip(text.lines()) {
         while let Some(problem) = wanted.next_if(|problem| problem.at.line == number) {
-            problem.snippet = Some(line.to_owned());
+            problem.snippet = (line.len() <= SNIPPET_LINE_BYTES_MAX).then(|| line.to_owned());
         }
         if wanted.peek().is_none() {
             return;

@@ -30,6 +30,11 @@ const ALIAS_EVENTS_MAX: usize = 100_000;
 /// An alias within what an alias stands for, and so on.
 const ALIAS_DEPTH_MAX: usize = 4;
 
+/// Documents of one file.
+const DOCUMENTS_MAX: usize = 10_000;
+/// Problems that are kept of one document, and of one file: nobody mends more in one go, and a file of 8 MiB can hold a million.
+pub const PROBLEMS_MAX: usize = 200;
+
 /// One document of a file.
 #[derive(Debug)]
 pub struct Source<'a> {
@@ -71,6 +76,18 @@ pub fn read<'a>(file: &Arc<Path>, text: &'a str, problems: &mut Vec<Problem>) ->
             Problem::error(file, At { line: 1, column: 1 }, "the file holds no document")
                 .help("delete the file, or write a document that begins with `version: 1`"),
         );
+    }
+    if let Some(piece) = pieces.get(DOCUMENTS_MAX) {
+        let at = At { line: piece.lines_before + 1, column: 1 };
+        problems.push(
+            Problem::error(
+                file,
+                at,
+                format!("the file has {} documents; at most {DOCUMENTS_MAX} are read", pieces.len()),
+            )
+            .help("split it into several files"),
+        );
+        return Vec::new();
     }
     pieces.into_iter().filter_map(|piece| document(file, &piece, problems)).collect()
 }
@@ -134,10 +151,13 @@ fn document<'a>(file: &Arc<Path>, piece: &Piece<'a>, problems: &mut Vec<Problem>
 /// The library's own error, with its place and without its snippet.
 fn unreadable(file: &Arc<Path>, piece: &Piece<'_>, error: &serde_saphyr::Error) -> Problem {
     use serde_saphyr::Error;
-    let error = error.without_snippet();
     let mut at = error.location().map(|location| node::place(&location)).unwrap_or_default();
     at.line = at.line.saturating_add(piece.lines_before).max(1);
     at.column = at.column.max(1);
+    let mut error = error.without_snippet();
+    while let Error::AliasError { error: cause, .. } = error {
+        error = cause.without_snippet();
+    }
     match error {
         Error::MergeKeyNotAllowed { .. } => {
             Problem::error(file, at, "merge keys (`<<`) are not read").help("write the keys out")

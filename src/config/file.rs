@@ -15,15 +15,13 @@ use crate::yaml::time::{Moment, Span};
 /// The configuration. Relative paths are resolved against the folder of this file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Configuration", deny_unknown_fields)]
+#[schemars(rename = "Configuration", deny_unknown_fields, extend("required" = ["version", "gates", "policies"]))]
 pub struct ConfigMirror {
     /// The format of this file: 1.
-    #[schemars(required, range(min = 1, max = 1))]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Field<u32>,
-    #[schemars(required)]
     pub gates: Field<List<GateMirror>>,
     /// The folder with the hand-written policy; never written.
-    #[schemars(required)]
     pub policies: Field<Id>,
     /// The folder that commands write acts into.
     pub overrides: Field<Id>,
@@ -45,13 +43,11 @@ pub struct ConfigMirror {
 /// One listener in front of a product.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Gate", deny_unknown_fields)]
+#[schemars(rename = "Gate", deny_unknown_fields, extend("required" = ["name", "listen", "identify", "bypass", "tenant"]))]
 pub struct GateMirror {
     /// Lower-case letters, digits and `-`; the label of its metrics.
-    #[schemars(required)]
     pub name: Field<Id>,
     /// `address:port`, or `unix:path`.
-    #[schemars(required)]
     pub listen: Field<Id>,
     pub tls: Field<TlsMirror>,
     /// A built-in catalog: `jira`, or `jira@2025-12` for one release of it.
@@ -59,7 +55,6 @@ pub struct GateMirror {
     /// A catalog of your own.
     pub catalog: Field<Id>,
     /// How callers are told apart.
-    #[schemars(required)]
     pub identify: Field<List<IdentifyWord>>,
     /// `https://host`, `http://host:port` or `unix:path`.
     pub upstream: Field<Id>,
@@ -67,10 +62,8 @@ pub struct GateMirror {
     pub upstream_host: Field<Id>,
     pub upstream_tls: Field<UpstreamTlsMirror>,
     /// Why an app cannot walk around this gate.
-    #[schemars(required)]
     pub bypass: Field<BypassWord>,
     /// How the tenant of a request is told.
-    #[schemars(required)]
     pub tenant: Field<TenantRuleMirror>,
     /// The tenants that `host`, `path` or `token` may tell.
     pub tenants: Field<List<TenantMirror>>,
@@ -86,11 +79,9 @@ pub struct GateMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Tls", deny_unknown_fields)]
+#[schemars(rename = "Tls", deny_unknown_fields, extend("required" = ["certificate", "key"]))]
 pub struct TlsMirror {
-    #[schemars(required)]
     pub certificate: Field<Id>,
-    #[schemars(required)]
     pub key: Field<Id>,
 }
 
@@ -139,10 +130,9 @@ pub enum TenantRuleMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "FixedTenant", deny_unknown_fields)]
+#[schemars(rename = "FixedTenant", deny_unknown_fields, extend("required" = ["fixed"]))]
 pub struct FixedMirror {
     /// The tenant of every request.
-    #[schemars(required)]
     pub fixed: Field<Id>,
 }
 
@@ -189,9 +179,8 @@ impl JsonSchema for TenantRuleMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Tenant", deny_unknown_fields)]
+#[schemars(rename = "Tenant", deny_unknown_fields, extend("required" = ["id"]))]
 pub struct TenantMirror {
-    #[schemars(required)]
     pub id: Field<Id>,
     /// What people call it.
     pub name: Field<String>,
@@ -217,33 +206,29 @@ pub enum AsWrittenWord {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "GateMode", deny_unknown_fields)]
+#[schemars(rename = "GateMode", deny_unknown_fields, extend("required" = ["observe"]))]
 pub struct GateModeMirror {
-    #[schemars(required)]
     pub observe: Field<GateObserveMirror>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "GateObserve", deny_unknown_fields)]
+#[schemars(rename = "GateObserve", deny_unknown_fields, extend("required" = ["until"]))]
 pub struct GateObserveMirror {
-    #[schemars(required)]
     pub until: Field<Moment>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Health", deny_unknown_fields)]
+#[schemars(rename = "Health", deny_unknown_fields, extend("required" = ["listen"]))]
 pub struct HealthMirror {
-    #[schemars(required)]
     pub listen: Field<Id>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Admin", deny_unknown_fields)]
+#[schemars(rename = "Admin", deny_unknown_fields, extend("required" = ["listen"]))]
 pub struct AdminMirror {
-    #[schemars(required)]
     pub listen: Field<Id>,
     /// Required on TCP.
     pub token: Field<TokenFileMirror>,
@@ -251,9 +236,8 @@ pub struct AdminMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "TokenFile", deny_unknown_fields)]
+#[schemars(rename = "TokenFile", deny_unknown_fields, extend("required" = ["file"]))]
 pub struct TokenFileMirror {
-    #[schemars(required)]
     pub file: Field<Id>,
 }
 

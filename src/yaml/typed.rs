@@ -3,7 +3,7 @@
 //! A mirror type holds [`Field`]s: one that cannot be read is `Broken`, its problem noted, and its neighbours are read
 //! on. Unknown and repeated keys are noted and passed over. Nothing here guesses: null is never a default.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
@@ -13,9 +13,9 @@ use serde::de::value::{StrDeserializer, U32Deserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::Source;
 use super::field::{FIELD, Field, WORD_OR_MAP};
 use super::node::{Node, Value};
+use super::{PROBLEMS_MAX, Source};
 use crate::problem::{At, Problem, did_you_mean};
 
 /// Reads values of one document and gathers their problems.
@@ -24,11 +24,13 @@ pub struct Reader<'s> {
     file: &'s Arc<Path>,
     text: &'s str,
     problems: RefCell<Vec<Problem>>,
+    /// Problems beyond [`PROBLEMS_MAX`], counted only.
+    unsaid: Cell<usize>,
 }
 
 impl<'s> Reader<'s> {
     pub fn new(source: &'s Source<'_>) -> Self {
-        Self { file: &source.file, text: source.text, problems: RefCell::default() }
+        Self { file: &source.file, text: source.text, problems: RefCell::default(), unsaid: Cell::default() }
     }
 
     /// The value, `Broken` if it cannot be one.
@@ -38,7 +40,7 @@ impl<'s> Reader<'s> {
 
     /// The value under a key, if it can be read. Nothing is noted: whoever reads the whole map does.
     pub fn read_quietly<T: DeserializeOwned>(&self, map: &Node<'_>, key: &str) -> Option<T> {
-        let quiet = Reader { file: self.file, text: self.text, problems: RefCell::default() };
+        let quiet = Reader { file: self.file, text: self.text, problems: RefCell::default(), unsaid: Cell::default() };
         quiet.read(map.field(key, self.text)?).into_value()
     }
 
@@ -54,21 +56,34 @@ impl<'s> Reader<'s> {
     }
 
     pub fn error(&self, at: At, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::error(self.file, at, message));
+        self.push(Problem::error(self.file, at, message));
     }
 
     pub fn error_with_help(&self, at: At, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::error(self.file, at, message).help(help));
+        self.push(Problem::error(self.file, at, message).help(help));
     }
 
     pub fn warning_with_help(&self, at: At, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::warning(self.file, at, message).help(help));
+        self.push(Problem::warning(self.file, at, message).help(help));
     }
 
-    /// What was noted, in the order of the file.
+    fn push(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() < PROBLEMS_MAX {
+            problems.push(problem);
+        } else {
+            self.unsaid.set(self.unsaid.get() + 1);
+        }
+    }
+
+    /// What was noted, in the order of the file. An error left unsaid leaves one that says so.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| problem.at);
+        if let (unsaid @ 1.., Some(last)) = (self.unsaid.get(), problems.last()) {
+            let at = last.at;
+            problems.push(Problem::error(self.file, at, format!("and {unsaid} more problems in this document")));
+        }
         problems
     }
 
@@ -76,7 +91,7 @@ impl<'s> Reader<'s> {
     fn note(&self, failure: Failure, at: At) -> Failure {
         if let Failure::Unnoted { message, help } = failure {
             let problem = Problem { help, ..Problem::error(self.file, at, message) };
-            self.problems.borrow_mut().push(problem);
+            self.push(problem);
         }
         Failure::Noted
     }

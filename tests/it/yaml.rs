@@ -8,14 +8,20 @@
 )]
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
 
 use scopegate::authz::gate::TenantRule;
 use scopegate::authz::policy::document::{Body, Document};
 use scopegate::authz::policy::file::{Origin, Parsed, parse};
+use scopegate::cli::schema::{SchemaKind, schema};
 use scopegate::config::Config;
 use scopegate::config::model::*;
 use scopegate::problem::{Problem, file_name};
+use scopegate::yaml::node::{Node, Value as Shape};
 
 fn read_case(name: &str) -> String {
     std::fs::read_to_string(Path::new("tests/cases/yaml").join(name)).unwrap()
@@ -158,4 +164,235 @@ fn what_a_configuration_does_not_write_has_one_value() {
     assert_eq!(config.policies, Path::new("/etc/scopegate/p"));
     assert_eq!(&*config.gates[0].tenants[0].id, "0123");
     assert_eq!(config.gates[0].limits, Limits::default());
+}
+
+/// The documents of a file as JSON values, through the archived parser.
+fn json_documents(text: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap()).collect()
+}
+
+/// As much of JSON Schema as the schemas use. An error names the place.
+fn fits(schema: &Value, root: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let schema = schema.as_object().ok_or(format!("{place}: no schema"))?;
+    for (word, says) in schema {
+        let ok = match word.as_str() {
+            "$ref" => {
+                return fits(&root["$defs"][says.as_str().unwrap().trim_start_matches("#/$defs/")], root, value, place);
+            }
+            "anyOf" | "oneOf" => {
+                let tried: Vec<_> = says.as_array().unwrap().iter().map(|one| fits(one, root, value, place)).collect();
+                if let Some(Err(wrong)) = tried.first()
+                    && tried.iter().all(Result::is_err)
+                {
+                    return Err(wrong.clone());
+                }
+                true
+            }
+            "type" => {
+                let found = match value {
+                    Value::Null => "null",
+                    Value::Bool(_) => "boolean",
+                    Value::Number(number) if number.is_u64() => "integer",
+                    Value::Number(_) => "number",
+                    Value::String(_) => "string",
+                    Value::Array(_) => "array",
+                    Value::Object(_) => "object",
+                };
+                let fit = |one: &Value| one == found || (one == "number" && found == "integer");
+                says.as_array().map_or_else(|| fit(says), |any| any.iter().any(fit))
+            }
+            "const" => value == says,
+            "enum" => says.as_array().unwrap().contains(value),
+            "required" => says.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some()),
+            "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= says.as_u64().unwrap()),
+            "items" => {
+                for item in value.as_array().into_iter().flatten() {
+                    fits(says, root, item, &format!("{place}[]"))?;
+                }
+                true
+            }
+            "properties" | "additionalProperties" => {
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    let known = schema.get("properties").and_then(|known| known.get(key));
+                    let place = format!("{place}.{key}");
+                    match (known, schema.get("additionalProperties")) {
+                        (Some(known), _) => fits(known, root, value, &place)?,
+                        (None, Some(Value::Bool(false))) => return Err(format!("{place}: no such key")),
+                        (None, Some(other)) => fits(other, root, value, &place)?,
+                        (None, None) => {}
+                    }
+                }
+                true
+            }
+            _ => true,
+        };
+        if !ok {
+            return Err(format!("{place}: {word} {says} does not hold for {value}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_samples_fit_the_schemas() {
+    let (policy, config) = (schema(SchemaKind::Policy), schema(SchemaKind::Config));
+    for document in json_documents(&read_case("design.yaml")) {
+        fits(&policy, &policy, &document, "").unwrap();
+    }
+    let sample = std::fs::read_to_string("config/scopegate.yaml").unwrap();
+    for document in json_documents(&sample) {
+        fits(&config, &config, &document, "").unwrap();
+    }
+    for (text, place) in [
+        ("{version: 1, app: a/b, grant: []}", ".grant: no such key"),
+        ("{version: 1, app: a/b, grants: [{scopes: [a], actors: [app]}]}", "required"),
+        ("{version: 1, app: a/b, grants: [{scopes: some, actors: [app], in: all}]}", "scopes"),
+    ] {
+        let error = fits(&policy, &policy, &json_documents(text)[0], "").unwrap_err();
+        assert!(error.contains(place), "{error}");
+    }
+}
+
+/// Everything that a config example writes is known to the schema, and everything the schema knows is in the example.
+#[test]
+fn the_sample_configuration_shows_every_key() {
+    let sample = std::fs::read_to_string("config/scopegate.yaml").unwrap();
+    let config = schema(SchemaKind::Config);
+    for definition in config["$defs"].as_object().unwrap().values() {
+        for key in definition["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
+            assert!(sample.contains(&format!("{key}:")), "{key}");
+        }
+    }
+}
+
+/// The tree as a JSON value, numbers as text, for a comparison with the archived parser.
+fn as_text(node: &Node<'_>, source: &str) -> Value {
+    match &node.value {
+        Shape::Null => Value::Null,
+        Shape::Text(_) | Shape::Plain { .. } => Value::from(node.text(source).unwrap()),
+        Shape::List(items) => items.iter().map(|item| as_text(item, source)).collect(),
+        Shape::Map(entries) => {
+            let entry =
+                |(key, value): &(Node<'_>, Node<'_>)| Some((key.text(source)?.to_owned(), as_text(value, source)));
+            Value::Object(entries.iter().filter_map(entry).collect())
+        }
+    }
+}
+
+/// The archived parser reads the text of a scalar into a `String` as written, so it can be asked for that.
+fn archived(document: serde_yaml::Deserializer<'_>) -> Option<Value> {
+    fn text(value: &serde_yaml::Value) -> Value {
+        match value {
+            serde_yaml::Value::Null => Value::Null,
+            serde_yaml::Value::Bool(truth) => Value::from(truth.to_string()),
+            serde_yaml::Value::Number(number) => Value::from(number.to_string()),
+            serde_yaml::Value::String(string) => Value::from(string.as_str()),
+            serde_yaml::Value::Sequence(items) => items.iter().map(text).collect(),
+            serde_yaml::Value::Mapping(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, value)| (text(key).as_str().unwrap_or_default().to_owned(), text(value)))
+                    .collect(),
+            ),
+            serde_yaml::Value::Tagged(tagged) => text(&tagged.value),
+        }
+    }
+    serde_yaml::Value::deserialize(document).ok().map(|value| text(&value))
+}
+
+/// What both accept, they read alike. The faults of the archived one, each of which we refuse:
+/// an empty document (read as null), merge keys and tags (read as keys and dropped), NUL.
+#[test]
+fn what_two_parsers_accept_they_read_alike() {
+    let mut compared = 0;
+    let mut texts: Vec<String> =
+        ["policy.yaml", "config.yaml"].iter().flat_map(|file| cases(file)).map(|case| case.text).collect();
+    texts.extend([read_case("design.yaml"), std::fs::read_to_string("config/scopegate.yaml").unwrap()]);
+    texts.push(read_case("shapes.yaml"));
+    for text in texts {
+        let mut problems = Vec::new();
+        let sources = scopegate::yaml::read(&file_name("f.yaml"), &text, &mut problems);
+        if !problems.is_empty() {
+            continue;
+        }
+        let ours: Vec<Value> = sources.iter().map(|source| as_text(&source.root, source.text)).collect();
+        let theirs: Option<Vec<Value>> = serde_yaml::Deserializer::from_str(&text).map(archived).collect();
+        // It refuses a duplicate key in a map; `read` leaves that to the types, which refuse it too.
+        let Some(theirs) = theirs else { continue };
+        assert_eq!(ours, theirs, "{text}");
+        compared += ours.len();
+    }
+    assert!(compared > 40, "{compared}");
+}
+
+#[test]
+fn the_faults_of_the_archived_parser_are_not_ours() {
+    for (text, fault) in [
+        ("", "an empty file is null to it"),
+        ("# only\n", "and so are comments"),
+        (
+            "version: 1\nversion: 1\ngroup: g\ntenant: t\nusers: [u]\n",
+            "a struct takes the last of two keys, or the first",
+        ),
+        ("version: 1\ngroup: g\ntenant: t\nusers: !all [u]\n", "it drops a tag"),
+        ("version: 1\ngroup: g\ntenant: t\nusers: [~]\n", "null is the text `~` to it"),
+    ] {
+        assert!(policy(text).documents.is_empty(), "{fault}");
+        assert!(!policy(text).problems.is_empty(), "{fault}");
+    }
+}
+
+proptest! {
+    /// Whatever is written as an id, plain or quoted, comes out as that text, or is a problem; never as another text.
+    #[test]
+    fn an_id_is_its_text_or_a_problem(id in r"[0-9A-Za-z_.:+~é€𝄞-]{1,12}|0[xob]?[0-9A-F_]{1,6}|[0-9]{1,3}[eE][+-]?[0-9]{1,3}|true|no|null|\.inf|\.nan") {
+        for (written, must) in [(id.clone(), false), (format!("'{id}'"), true), (format!("\"{id}\""), true)] {
+            let text = format!("# é\nversion: 1\ngroup: g\ntenant: t\nusers:\n  - {written}\n");
+            let parsed = policy(&text);
+            match &parsed.documents[..] {
+                [Document { body: Body::Group(group), .. }] => prop_assert_eq!(&group.users[0].value, &id),
+                _ => prop_assert!(!must && !parsed.problems.is_empty(), "{:?}", parsed.problems),
+            }
+        }
+    }
+
+    /// No text makes the parser panic, hang, or hold its tongue.
+    #[test]
+    fn any_text_gives_documents_or_problems(text in r"(version: 1|app: a/b|guardrail: g|set: s|grants:|  - |in: |all|\{|\}|\[|\]|, |: |\n|\t|'|\x22|&a |\*a |!t |<<: |---|\n---\n|# |\||>|%|é|\x00){0,30}") {
+        let parsed = policy(&text);
+        prop_assert!(!parsed.documents.is_empty() || !parsed.problems.is_empty());
+        let rendered = scopegate::problem::render_human(&parsed.problems, false);
+        prop_assert!(!rendered.contains('\0'));
+        let _ = config(&text);
+    }
+}
+
+#[test]
+fn hostile_files_are_refused_in_bounded_time() {
+    let mut laughs = "version: 1\napp: a/b\nl0: &l0 [x, x]\n".to_owned();
+    for level in 1..64 {
+        laughs += &format!("l{level}: &l{level} [*l{0}, *l{0}]\n", level - 1);
+    }
+    let huge = format!("version: 1\ngroup: g\ntenant: t\nusers: [{}]\n", "u, ".repeat(3_000_000));
+    let nul = "version: 1\napp: a/b\n\0grants: []\n".to_owned();
+    let cycle = "version: 1\ngroup: &g g\ntenant: t\nusers: &u [*u]\n".to_owned();
+    let keys: String = (0..20_000).map(|number| format!("k{number}: 1\n")).collect();
+    for (text, said) in [
+        (laughs, "over a limit"),
+        (huge, "at most 8388608 are read"),
+        (nul, "U+0000"),
+        (cycle, "refers to what it stands in"),
+        (format!("version: 1\napp: a/b\n{keys}"), "unknown key `k0`"),
+        (format!("{{{}}}", "k: 1, ".repeat(60_000)), "the document lacks `version`"),
+        (format!("{{version: 1, app: a/b, {}}}", "k: 1, ".repeat(60_000)), "unknown key `k`"),
+        ("---\n".repeat(20_000), "at most 10000 are read"),
+        ("--- {a: 1}\n".repeat(2_000), "the document lacks `version`"),
+    ] {
+        let started = Instant::now();
+        let parsed = policy(&text);
+        assert_eq!(parsed.documents, []);
+        assert!(parsed.problems.len() < 10_000);
+        assert!(parsed.problems[0].message.contains(said), "{:?}", parsed.problems[0]);
+        assert!(started.elapsed() < Duration::from_secs(10), "{said}: {:?}", started.elapsed());
+    }
 }

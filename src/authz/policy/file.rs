@@ -47,6 +47,11 @@ pub struct Parsed {
 pub fn parse(file: &Arc<Path>, text: &str, origin: Origin) -> Parsed {
     let mut parsed = Parsed::default();
     for source in yaml::read(file, text, &mut parsed.problems) {
+        if parsed.problems.len() > yaml::PROBLEMS_MAX {
+            let message = "too many problems: this document and those after it were not read";
+            parsed.problems.push(Problem::error(file, source.root.at, message));
+            break;
+        }
         let reader = Reader::new(&source);
         let body = body(&reader, &source, origin);
         let problems = reader.into_problems();

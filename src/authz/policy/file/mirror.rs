@@ -14,13 +14,12 @@ use crate::yaml::time::{Moment, Span};
 /// An app: what it is, where it is installed, what it may do and may not do.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "AppDocument", deny_unknown_fields)]
+#[schemars(rename = "AppDocument", deny_unknown_fields, extend("required" = ["version", "app"]))]
 pub struct AppMirror {
     /// The format of this file: 1.
-    #[schemars(required, range(min = 1, max = 1))]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Field<u32>,
     /// `product/app`.
-    #[schemars(required)]
     pub app: Field<Id>,
     /// What people call the app; with `contact`, in exactly one document of the app.
     pub name: Field<String>,
@@ -39,9 +38,8 @@ pub struct AppMirror {
 /// The app in one tenant.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Installation", deny_unknown_fields)]
+#[schemars(rename = "Installation", deny_unknown_fields, extend("required" = ["tenant"]))]
 pub struct InstallationMirror {
-    #[schemars(required)]
     pub tenant: Field<Id>,
     /// What people call the tenant.
     pub tenant_name: Field<String>,
@@ -56,21 +54,18 @@ pub struct InstallationMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Observe", deny_unknown_fields)]
+#[schemars(rename = "Observe", deny_unknown_fields, extend("required" = ["until"]))]
 pub struct ObserveMirror {
-    #[schemars(required)]
     pub until: Field<Moment>,
 }
 
 /// A credential of the app. The method fixes which other keys it has.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Credential", deny_unknown_fields)]
+#[schemars(rename = "Credential", deny_unknown_fields, extend("required" = ["method", "kind"]))]
 pub struct CredentialMirror {
-    #[schemars(required)]
     pub method: Field<MethodWord>,
     /// The catalog's kind of credential: bot, user, oauth, connect, …
-    #[schemars(required)]
     pub kind: Field<Id>,
     /// gate_key, token: the SHA-256 of the key or token, 64 hex digits.
     pub sha256: Field<Id>,
@@ -95,10 +90,9 @@ pub enum MethodWord {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "UpstreamCredential", deny_unknown_fields)]
+#[schemars(rename = "UpstreamCredential", deny_unknown_fields, extend("required" = ["file"]))]
 pub struct UpstreamMirror {
     /// Read anew when it changes.
-    #[schemars(required)]
     pub file: Field<Id>,
     /// How the file's text is shown upstream: bearer unless written.
     pub scheme: Field<SchemeWord>,
@@ -113,16 +107,15 @@ pub enum SchemeWord {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Secret", deny_unknown_fields)]
+#[schemars(rename = "Secret", deny_unknown_fields, extend("required" = ["file"]))]
 pub struct SecretMirror {
-    #[schemars(required)]
     pub file: Field<Id>,
 }
 
 /// Gives scopes or operations.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Grant", deny_unknown_fields)]
+#[schemars(rename = "Grant", deny_unknown_fields, extend("required" = ["actors", "in"]))]
 pub struct GrantMirror {
     /// What the app does with it.
     #[serde(rename = "for")]
@@ -132,10 +125,8 @@ pub struct GrantMirror {
     pub scopes: Field<AllOr<Id>>,
     /// Operation ids. With `scopes`: only these operations under those scopes.
     pub operations: Field<List<Id>>,
-    #[schemars(required)]
     pub actors: Field<List<ActorMirror>>,
     #[serde(rename = "in")]
-    #[schemars(required)]
     pub within: Field<InMirror>,
     /// Absent: the installations of this document.
     pub tenants: Field<AllOr<Id>>,
@@ -155,13 +146,12 @@ pub struct GrantMirror {
 /// Takes scopes or operations away. It always wins.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Revocation", deny_unknown_fields)]
+#[schemars(rename = "Revocation", deny_unknown_fields, extend("required" = ["in", "reason"]))]
 pub struct RevocationMirror {
     pub scopes: Field<AllOr<Id>>,
     pub operations: Field<List<Id>>,
     pub actors: Field<List<ActorMirror>>,
     #[serde(rename = "in")]
-    #[schemars(required)]
     pub within: Field<InMirror>,
     pub tenants: Field<AllOr<Id>>,
     pub users: Field<UsersMirror>,
@@ -170,7 +160,6 @@ pub struct RevocationMirror {
     pub unless: Field<UnlessWord>,
     pub mode: Field<ModeWord>,
     /// Why: a ticket, a sentence.
-    #[schemars(required)]
     pub reason: Field<String>,
     pub by: Field<String>,
     pub at: Field<Moment>,
@@ -263,18 +252,14 @@ impl JsonSchema for InMirror {
 /// Revocations that reach several apps.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "GuardrailDocument", deny_unknown_fields)]
+#[schemars(rename = "GuardrailDocument", deny_unknown_fields, extend("required" = ["version", "guardrail", "apps", "tenants", "revocations"]))]
 pub struct GuardrailMirror {
-    #[schemars(required, range(min = 1, max = 1))]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Field<u32>,
     /// Its name.
-    #[schemars(required)]
     pub guardrail: Field<Id>,
-    #[schemars(required)]
     pub apps: Field<AppsMirror>,
-    #[schemars(required)]
     pub tenants: Field<AllOr<Id>>,
-    #[schemars(required)]
     pub revocations: Field<List<RevocationMirror>>,
     pub mode: Field<ModeWord>,
 }
@@ -289,10 +274,9 @@ pub enum AppsMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "AppsOfProduct", deny_unknown_fields)]
+#[schemars(rename = "AppsOfProduct", deny_unknown_fields, extend("required" = ["product"]))]
 pub struct ProductMirror {
     /// A product, or `all`.
-    #[schemars(required)]
     pub product: Field<Id>,
     pub except: Field<List<Id>>,
 }
@@ -403,47 +387,37 @@ impl JsonSchema for SetMirror {
 /// Users of a tenant under one name.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "GroupDocument", deny_unknown_fields)]
+#[schemars(rename = "GroupDocument", deny_unknown_fields, extend("required" = ["version", "group", "tenant", "users"]))]
 pub struct GroupMirror {
-    #[schemars(required, range(min = 1, max = 1))]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Field<u32>,
-    #[schemars(required)]
     pub group: Field<Id>,
-    #[schemars(required)]
     pub tenant: Field<Id>,
-    #[schemars(required)]
     pub users: Field<ListOrNothing<Id>>,
 }
 
 /// Reading names of ids, shown beside them everywhere.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "NamesDocument", deny_unknown_fields)]
+#[schemars(rename = "NamesDocument", deny_unknown_fields, extend("required" = ["version", "names", "tenant", "entries"]))]
 pub struct NamesMirror {
-    #[schemars(required, range(min = 1, max = 1))]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Field<u32>,
     /// The product.
-    #[schemars(required)]
     pub names: Field<Id>,
-    #[schemars(required)]
     pub tenant: Field<Id>,
     /// An id (of a container, a user) and what people call it.
-    #[schemars(required)]
     pub entries: Field<Entries<String>>,
 }
 
 /// An install window that a command opened.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "InstallWindow", deny_unknown_fields)]
+#[schemars(rename = "InstallWindow", deny_unknown_fields, extend("required" = ["tenant", "from", "until", "reason"]))]
 pub struct InstallWindowMirror {
-    #[schemars(required)]
     pub tenant: Field<Id>,
-    #[schemars(required)]
     pub from: Field<Moment>,
-    #[schemars(required)]
     pub until: Field<Moment>,
-    #[schemars(required)]
     pub reason: Field<String>,
     pub by: Field<String>,
     pub at: Field<Moment>,
@@ -452,10 +426,9 @@ pub struct InstallWindowMirror {
 /// The app does nothing in these tenants until it is restored.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Suspension", deny_unknown_fields)]
+#[schemars(rename = "Suspension", deny_unknown_fields, extend("required" = ["reason"]))]
 pub struct SuspensionMirror {
     pub tenants: Field<AllOr<Id>>,
-    #[schemars(required)]
     pub reason: Field<String>,
     pub by: Field<String>,
     pub at: Field<Moment>,
