@@ -5,6 +5,7 @@ pub mod completions;
 pub mod credential;
 pub mod health;
 pub mod version;
+pub mod check_output;
 pub mod init;
 pub mod schema;
 

@@ -207,6 +207,8 @@ fn options() -> serde_saphyr::Options {
             max_alias_expansions_per_anchor: ALIASES_MAX,
         },
         strict_booleans: true,
+        // Else `!!binary` would make another text of what is written.
+        ignore_binary_tag_for_string: true,
         reject_unsupported_tags: true,
         reject_tagged_field_names: true,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
@@ -271,6 +273,7 @@ mod tests {
         }
         assert_eq!(scalar("99999999999999999999999999").0.unwrap(), "99999999999999999999999999");
         assert_eq!(scalar("5 # five").0.unwrap(), "5");
+        assert_eq!(scalar("!!binary aGVsbG8=").0.unwrap(), "aGVsbG8=");
         assert_eq!(scalar("'0123'"), (Some("0123".into()), false));
         for null in ["", "~", "null", "Null", "NULL"] {
             assert_eq!(scalar(null), (None, false));
@@ -293,6 +296,7 @@ mod tests {
         assert_eq!(read_all("\u{feff}a: 1\n").1, Vec::<String>::new());
         assert_eq!(read_all("a: 1\r\n---\r\nb: 2\r\n").0.len(), 2);
         assert_eq!(read_all("a: 1\n...\nb: 2\n").0.len(), 0);
+        assert_eq!(read_all("a: 1\r---\rb: 2\r").0.len(), 0);
         assert_eq!(read_all("\n \n").1, ["1: the file holds no document"]);
     }
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use scopegate::authz::gate::TenantRule;
-use scopegate::authz::policy::document::{Body, Document};
+use scopegate::authz::policy::document::{Apps, Body, Document};
 use scopegate::authz::policy::file::{Origin, Parsed, parse};
 use scopegate::cli::schema::{SchemaKind, schema};
 use scopegate::config::Config;
@@ -395,4 +395,50 @@ fn hostile_files_are_refused_in_bounded_time() {
         assert!(parsed.problems[0].message.contains(said), "{:?}", parsed.problems[0]);
         assert!(started.elapsed() < Duration::from_secs(10), "{said}: {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn numbers_and_words_are_ids_as_written() {
+    let text = "version: 1\nset: no\ntenant: 0123\nproject: [10001, 0123, 1e3, 0x1F, no, yes, true, 1_000, 12:30:45, 2026-11-20, .inf]\n10: ['~']\n";
+    let parsed = policy(text);
+    let [Document { body: Body::Set(set), .. }] = &parsed.documents[..] else { panic!("{:?}", parsed.problems) };
+    assert_eq!((set.set.value.as_str(), set.tenant.value.as_str()), ("no", "0123"));
+    let ids: Vec<&str> = set.containers[0].1.iter().map(|id| id.value.as_str()).collect();
+    assert_eq!(ids, ["10001", "0123", "1e3", "0x1F", "no", "yes", "true", "1_000", "12:30:45", "2026-11-20", ".inf"]);
+    assert_eq!((set.containers[1].0.value.as_str(), set.containers[1].1[0].value.as_str()), ("10", "~"));
+}
+
+#[test]
+fn the_last_grant_installation_and_credential_can_be_taken_out() {
+    let text = "version: 1\napp: slack/a\ninstallations:\n  - tenant: T\n    credentials:\ngrants:\nrevocations: []\n";
+    let parsed = policy(text);
+    let [Document { body: Body::App(app), .. }] = &parsed.documents[..] else { panic!("{:?}", parsed.problems) };
+    assert_eq!((app.grants.len(), app.installations[0].credentials.len()), (0, 0));
+    assert_eq!(policy("version: 1\napp: slack/a\ninstallations:\ngrants:\n").problems, []);
+}
+
+#[test]
+fn commands_write_windows_and_suspensions() {
+    let text = "version: 1\napp: slack/a\ninstall_windows:\n  - {tenant: T, from: 2026-01-01, until: 2026-01-02, reason: upgrade, by: dana, at: 2026-01-01}\nsuspensions:\n  - {tenants: [T], reason: incident}\n";
+    let parsed = parse(&file_name("act.yaml"), text, Origin::Override);
+    let [Document { body: Body::App(app), .. }] = &parsed.documents[..] else { panic!("{:?}", parsed.problems) };
+    assert_eq!((app.install_windows.len(), app.suspensions.len()), (1, 1));
+    assert_eq!(app.install_windows[0].until - app.install_windows[0].from, 86_400_000);
+    assert!(policy(text).documents.is_empty());
+}
+
+#[test]
+fn names_and_guardrails_of_every_shape() {
+    let text = "version: 1\nnames: slack\ntenant: T\nentries: {C0HELP: '#help', 10: ten}\n---\nversion: 1\nguardrail: g\napps: [jira/a, slack/b]\ntenants: [acme, 0123]\nmode: shadow\nrevocations: [{in: all, reason: r}]\n---\nversion: 1\nguardrail: h\napps: {product: all, except: [jira/a]}\ntenants: all\nrevocations: [{in: all, reason: r}]\n";
+    let parsed = policy(text);
+    assert_eq!(parsed.problems, []);
+    let Body::Names(names) = &parsed.documents[0].body else { panic!() };
+    let names: Vec<_> = names.names.iter().map(|(id, name)| (id.value.as_str(), name.as_str())).collect();
+    assert_eq!(names, [("C0HELP", "#help"), ("10", "ten")]);
+    let (Body::Guardrail(first), Body::Guardrail(second)) = (&parsed.documents[1].body, &parsed.documents[2].body)
+    else {
+        panic!()
+    };
+    assert!(first.shadow && matches!(&first.apps, Apps::Named(apps) if apps.len() == 2));
+    assert!(matches!(&second.apps, Apps::All { except, .. } if except.len() == 1));
 }

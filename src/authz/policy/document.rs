@@ -221,7 +221,7 @@ pub struct GuardrailDocument {
     pub shadow: bool,
 }
 
-/// `apps: all`, a list, or `{product, except}`.
+/// `apps: all`, a list, or `{product, except}`; `{product: all, except}` is all but those.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Apps {
     All { at: At, except: Vec<Spanned<String>> },
@@ -234,11 +234,11 @@ pub enum Apps {
 pub struct SetDocument {
     pub set: Spanned<String>,
     pub tenant: Spanned<String>,
-    /// By kind; `ContainerWord::Set` does not occur.
+    /// By kind; at least one, and none of them is a set.
     pub containers: Vec<(Spanned<String>, Vec<Spanned<String>>)>,
 }
 
-/// `group: name`
+/// `group: name`. It may be empty: then it is nobody.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupDocument {
     pub group: Spanned<String>,
@@ -246,7 +246,7 @@ pub struct GroupDocument {
     pub users: Vec<Spanned<String>>,
 }
 
-/// `names: product`: reading names of ids in a tenant.
+/// `names: product`, `tenant: T`, `entries: {C0HELP: "#help"}`: reading names of ids in a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamesDocument {
     pub product: Spanned<String>,
