@@ -1,5 +1,7 @@
 //! From a request to a `Permit` or a `Denial`: identify, match, locate, judge, once for each state that must permit.
 
+mod explain;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -15,12 +17,14 @@ use super::policy::Policy;
 use super::policy::app::{App, Installation};
 use super::policy::compile::Product;
 use super::policy::condition::{Actor, CallerFacts};
-use super::policy::credentials::Secret;
+use super::policy::credentials::{KnownCredential, Secret};
 use super::policy::document::UpstreamScheme;
 use super::reason::Reason;
 use super::request::{BadRequest, BodyFacts, Facts, RequestView};
 use super::snapshot::{Snapshot, States};
 use super::touch::{ContainerName, Reach, Touched};
+
+pub use explain::{Asked, ExplainedVocabulary, Explanation, TouchedWords, Verdict, explain};
 
 /// What must be at hand before a request can be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,14 +214,20 @@ struct Case<'c> {
     touched: Result<Touched<'c>, BadRequest>,
 }
 
-/// A caller that evidence showed.
-struct Caller<'c> {
+/// A caller with the installation that it belongs to.
+struct Caller<'p> {
     index: u32,
-    app: &'c Arc<App>,
-    installation: &'c Installation,
+    app: &'p Arc<App>,
+    installation: &'p Installation,
     who: Who,
     vocabularies: VocabularySet,
-    identified: Identified<'c>,
+    pipeline: Option<&'p str>,
+}
+
+/// What a request that passes would have been refused for: were it not observed, and by rules in shadow mode.
+struct Passed {
+    would: Option<Box<Denial>>,
+    shadow: Option<Box<Denial>>,
 }
 
 impl<'c> Case<'c> {
@@ -267,17 +277,17 @@ impl<'c> Case<'c> {
         };
         match identified {
             Ok(identified) => {
-                let caller = self.caller(policy, identified)?;
+                let caller = self.caller(policy, identified.credential)?;
                 let touched = touched.ok_or_else(|| Box::new(Denial::of(Reason::BadRequest)))?;
-                self.judge_caller(policy, caller, touched)
+                let Passed { would, shadow } = self.judge_caller(policy, &caller, touched)?;
+                self.permit_identified(identified, caller.who, would, shadow)
             }
             Err(refused) => self.judge_stranger(policy, refused, touched),
         }
     }
 
     /// The installation that a credential belongs to, where gate, request and credential agree on the tenant.
-    fn caller(&self, policy: &'c Policy, identified: Identified<'c>) -> Result<Caller<'c>, Box<Denial>> {
-        let credential = identified.credential;
+    fn caller<'p>(&self, policy: &'p Policy, credential: &'p KnownCredential) -> Result<Caller<'p>, Box<Denial>> {
         let app = policy.apps.get(credential.app as usize);
         let installation = app.and_then(|app| app.installations.get(usize::from(credential.installation)));
         let kind = self.gate.catalog.kinds.get(usize::from(credential.kind.0));
@@ -305,7 +315,8 @@ impl<'c> Case<'c> {
                 (reason == Reason::BadRequest).then_some("an argument that names the tenant can be read in two ways");
             return Err(Box::new(Denial { who: Some(who), why, ..Denial::of(reason) }));
         }
-        Ok(Caller { index: credential.app, app, installation, who, vocabularies: kind.vocabularies, identified })
+        let (index, pipeline) = (credential.app, credential.pipeline.as_deref());
+        Ok(Caller { index, app, installation, who, vocabularies: kind.vocabularies, pipeline })
     }
 
     /// A second tenant in the arguments would need the app's own installation and grant there.
@@ -318,43 +329,52 @@ impl<'c> Case<'c> {
         })
     }
 
-    fn judge_caller(
-        &self,
-        policy: &'c Policy,
-        caller: Caller<'c>,
-        touched: &Touched<'_>,
-    ) -> Result<Permit, Box<Denial>> {
-        let Caller { index, app, installation, who, vocabularies, identified } = caller;
+    fn judge_caller(&self, policy: &Policy, caller: &Caller<'_>, touched: &Touched<'_>) -> Result<Passed, Box<Denial>> {
+        let (installation, who) = (caller.installation, &caller.who);
         if let Some((file, line)) = &installation.suspended {
             let rule = Some(RuleRef { kind: RuleKind::Suspension, file: Arc::clone(file), line: *line });
-            return Err(Box::new(Denial { who: Some(who), rule, ..Denial::of(Reason::AppSuspended) }));
+            return Err(Box::new(Denial { who: Some(who.clone()), rule, ..Denial::of(Reason::AppSuspended) }));
         }
-        let observed = installation.observed(self.facts.now_ms);
-        let question = Question {
+        let question = self.question(policy, caller, touched);
+        let would = self.verdict(&question, who, installation.observed(self.facts.now_ms))?;
+        let shadow = self.shadow(&question, who, would.is_some());
+        Ok(Passed { would, shadow })
+    }
+
+    fn question<'q>(&'q self, policy: &'q Policy, caller: &'q Caller<'_>, touched: &'q Touched<'_>) -> Question<'q> {
+        Question {
             catalog: &self.gate.catalog,
             policy,
             product: self.product.id,
-            app: Some((index, app)),
+            app: Some((caller.index, caller.app)),
             caller: CallerFacts {
-                tenant: &installation.tenant,
-                installation: Some(installation),
-                actor: who.actor,
-                user: who.user.as_deref(),
-                pipeline: identified.credential.pipeline.as_deref(),
+                tenant: &caller.installation.tenant,
+                installation: Some(caller.installation),
+                actor: caller.who.actor,
+                user: caller.who.user.as_deref(),
+                pipeline: caller.pipeline,
                 now_ms: self.facts.now_ms,
             },
-            vocabularies,
+            vocabularies: caller.vocabularies,
             operation: self.operation().unwrap_or(UNKNOWN),
             touched,
-        };
+        }
+    }
+
+    /// Permits, unless the credential that the product must see cannot be read.
+    fn permit_identified(
+        &self,
+        identified: Identified<'_>,
+        who: Who,
+        would: Option<Box<Denial>>,
+        shadow: Option<Box<Denial>>,
+    ) -> Result<Permit, Box<Denial>> {
         let credential = match identified.rewrite {
             CredentialRewrite::PassThrough => Some(Credential::PassThrough),
             CredentialRewrite::Replace { scheme, secret, stood_in } => {
                 secret.map(|secret| Credential::Replace { scheme, secret: secret.clone(), stood_in })
             }
         };
-        let would = self.verdict(&question, &who, observed)?;
-        let shadow = self.shadow(&question, &who, would.is_some());
         let Some(credential) = credential else {
             let why = Some("the gate cannot read the credential that it would show the product");
             return Err(Box::new(Denial { who: Some(who), why, ..Denial::of(Reason::UpstreamUnreachable) }));

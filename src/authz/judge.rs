@@ -5,6 +5,7 @@
 //! in every container touched, and (b) in no vocabulary that has a line left does every line contain a revoked scope.
 
 mod reason;
+mod standing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use super::policy::part::{Grant, Revocation, Takes};
 use super::reason::Reason;
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::{ContainerRef, Reach, Touched};
+
+pub use standing::{Standing, standing};
 
 /// Everything that one judgement is made of.
 #[derive(Clone, Copy)]
