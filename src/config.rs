@@ -3,6 +3,7 @@
 //! It is read once, when the process starts. It opens no file that it names: who uses one says what is wrong with it.
 
 pub mod address;
+pub mod catalog;
 pub mod file;
 pub mod model;
 

@@ -123,7 +123,7 @@ impl Denial {
 pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, now_ms: i64) -> Wanted {
     let operation = match gate.catalog.matcher.find(request.method, &request.path) {
         Found::Operation(matched) => gate.catalog.operations.get(usize::from(matched.operation.0)),
-        Found::UnknownPath | Found::UnknownMethod => None,
+        Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
     };
     if !needs_body(gate, operation) {
         return Wanted::Nothing;
@@ -238,15 +238,18 @@ impl<'c> Case<'c> {
         request: &'c RequestView<'c>,
         facts: &'c Facts<'c>,
     ) -> Self {
-        let matched = match gate.catalog.matcher.find(request.method, &request.path) {
+        let found = gate.catalog.matcher.find(request.method, &request.path);
+        let lookalike = matches!(found, Found::Lookalike);
+        let matched = match found {
             Found::Operation(matched) => Some(matched),
-            Found::UnknownPath | Found::UnknownMethod => None,
+            Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
         };
         let operation = matched
             .as_ref()
             .and_then(|matched| Some((matched, gate.catalog.operations.get(usize::from(matched.operation.0))?)));
         let touched = match operation {
             Some((matched, operation)) => locate(gate, operation, matched.parameters.as_slice(), request, facts),
+            None if lookalike => Err(BadRequest("the path is another operation's but for the case of a letter")),
             // Nobody knows what an unknown operation reaches.
             None => Ok(Touched { reach: Reach::Tenant, variants: VariantMask::ALL }),
         };

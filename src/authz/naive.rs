@@ -313,6 +313,19 @@ fn tenants() -> impl Strategy<Value = Option<Tenants>> {
     prop_oneof![2 => Just(None), 1 => named.prop_map(Some), 1 => Just(Some(Tenants::All(At::default())))]
 }
 
+/// A list of containers needs its tenants named.
+fn tenants_for(within: &In, tenants: Option<Tenants>) -> Option<Tenants> {
+    let named = |word: &Spanned<ContainerWord>| matches!(word.value, ContainerWord::Named(_));
+    let lists = matches!(within, In::Kinds(kinds) if kinds.iter().any(|(_, words)| words.iter().any(named)));
+    match tenants {
+        Some(Tenants::Named(names)) => Some(Tenants::Named(names)),
+        None | Some(Tenants::All(_)) if lists => {
+            Some(Tenants::Named(["t1", "t2"].map(|one| spanned(one.to_owned())).to_vec()))
+        }
+        None | Some(Tenants::All(_)) => tenants,
+    }
+}
+
 fn grant() -> impl Strategy<Value = GrantRule> {
     let what = prop_oneof![
         5 => scopes().prop_map(|scopes| (Some(scopes), None)),
@@ -327,8 +340,8 @@ fn grant() -> impl Strategy<Value = GrantRule> {
             scopes,
             operations,
             actors,
+            tenants: tenants_for(&within, tenants),
             within,
-            tenants,
             users,
             pipelines: None,
             valid,
@@ -356,8 +369,8 @@ fn revocation() -> impl Strategy<Value = RevocationRule> {
             scopes,
             operations,
             actors,
+            tenants: tenants_for(&within, tenants),
             within,
-            tenants,
             users,
             pipelines: None,
             valid,

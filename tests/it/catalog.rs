@@ -55,7 +55,7 @@ fn guards(catalog: &Catalog, id: &str) -> Vec<String> {
 fn found(catalog: &Catalog, method: &Method, path: &str) -> Option<String> {
     match catalog.matcher.find(method, path) {
         Found::Operation(matched) => Some(catalog.operations[usize::from(matched.operation.0)].id.to_string()),
-        Found::UnknownPath | Found::UnknownMethod => None,
+        Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
     }
 }
 
@@ -838,4 +838,15 @@ fn collect(node: &serde_json::Value, texts: &mut Vec<String>) {
 
 fn words(node: &serde_json::Value) -> impl Iterator<Item = String> + '_ {
     node.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).map(str::to_owned)
+}
+
+#[test]
+fn a_parameter_that_is_a_literal_of_another_path_but_for_case_is_neither() {
+    let jira = jira();
+    for path in ["/rest/api/3/attachment/META", "/rest/api/3/attachment/Meta", "/rest/api/2/issue/CREATEMETA"] {
+        assert!(matches!(jira.matcher.find(&Method::GET, path), Found::Lookalike), "{path}");
+    }
+    for path in ["/rest/api/3/attachment/meta", "/rest/api/3/attachment/10001", "/rest/api/3/issue/META-1"] {
+        assert!(matches!(jira.matcher.find(&Method::GET, path), Found::Operation(_)), "{path}");
+    }
 }

@@ -1,10 +1,11 @@
 //! scopegate, tested from outside: one binary, one module per theme.
 
+mod catalog;
 mod folder;
 mod operations;
 mod proxy_io;
 mod refusals;
 mod request;
 mod support;
+mod tidy;
 mod yaml;
-mod catalog;

@@ -1,9 +1,6 @@
-//! Reads a catalog from its file and the overlay beside it: one way for start-up, `check` and tests.
-//!
-//! A file is read at start-up and by commands, never while a request is judged.
+//! Compiles a catalog from its text and its overlay's, or from the compact form that the binary carries.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,15 +18,6 @@ pub struct Source<'a> {
 }
 
 impl Catalog {
-    /// Reads `path` and, where it exists, the overlay beside it (`jira.yaml`, `jira.overlay.yaml`).
-    pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
-        let text = read(path)?;
-        let beside = overlay_beside(path);
-        let overlay = if beside.exists() { Some(read(&beside)?) } else { None };
-        let overlay = overlay.as_deref().map(|text| Source { path: &beside, text });
-        Self::parse(Source { path, text: &text }, overlay)
-    }
-
     /// Compiles a catalog and its overlay from their texts.
     pub fn parse(catalog: Source<'_>, overlay: Option<Source<'_>>) -> Result<Self, Vec<Problem>> {
         let sources = sources(catalog, overlay);
@@ -52,11 +40,6 @@ impl Catalog {
     }
 }
 
-/// Where the overlay of a catalog stands.
-pub fn overlay_beside(path: &Path) -> PathBuf {
-    path.with_extension("overlay.yaml")
-}
-
 fn sources(catalog: Source<'_>, overlay: Option<Source<'_>>) -> Sources {
     Sources { catalog: file_name(catalog.path), overlay: overlay.map(|overlay| file_name(overlay.path)) }
 }
@@ -77,13 +60,6 @@ fn words(catalog: Source<'_>, overlay: Option<Source<'_>>, sources: &Sources) ->
 /// SHA-256 as lower-case hex.
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read(path: &Path) -> Result<String, Vec<Problem>> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let name: Arc<Path> = file_name(path);
-        vec![Problem::error(&name, At::default(), format!("cannot be read: {error}"))]
-    })
 }
 
 fn with_snippet(problem: Problem, catalog: Source<'_>, overlay: Option<Source<'_>>) -> Problem {

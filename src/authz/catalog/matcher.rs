@@ -22,6 +22,8 @@ pub enum Found<'p> {
     UnknownPath,
     /// The path is known, but not with this method.
     UnknownMethod,
+    /// A product that folds case would take the path for another operation's.
+    Lookalike,
 }
 
 /// An operation, and what its path said.
@@ -88,7 +90,12 @@ struct Paths {
 
 /// The operations of one path, by method. Few: compared one by one.
 #[derive(Debug, Default, Clone)]
-struct Node(Vec<(Method, OperationId)>);
+struct Node {
+    methods: Vec<(Method, OperationId)>,
+    /// Parameters, by position, with a literal that stands in their place in another path. `/attachment/META` is the
+    /// attachment of that name to us and `/attachment/meta` to a product that folds case: it is neither.
+    lookalikes: Box<[(u8, Box<str>)]>,
+}
 
 /// How one operation is asked for, read from the catalog's `request`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,10 +233,10 @@ impl Builder {
         let written = request.method.iter();
         for method in if self.accepts.is_empty() { written.collect() } else { self.accepts.iter().collect::<Vec<_>>() }
         {
-            if let Some((_, other)) = node.0.iter().find(|(taken, _)| taken == method) {
+            if let Some((_, other)) = node.methods.iter().find(|(taken, _)| taken == method) {
                 return Err(*other);
             }
-            node.0.push((method.clone(), id));
+            node.methods.push((method.clone(), id));
         }
         Ok(())
     }
@@ -253,8 +260,10 @@ impl Builder {
 impl Routes {
     fn build(self) -> Result<Paths, matchit::InsertError> {
         let mut paths = Paths::default();
-        for (route, node) in self.exact {
+        let routes: Vec<String> = self.exact.keys().cloned().collect();
+        for (route, mut node) in self.exact {
             if route.contains('{') {
+                node.lookalikes = lookalikes(&route, &routes);
                 paths.template.get_or_insert_with(matchit::Router::new).insert(route, node)?;
             } else {
                 paths.literal.insert(route.into(), node);
@@ -265,6 +274,34 @@ impl Routes {
         }
         Ok(paths)
     }
+}
+
+/// The literals that other routes have where this one has a parameter, all else being able to be the same.
+fn lookalikes(route: &str, routes: &[String]) -> Box<[(u8, Box<str>)]> {
+    let is_parameter = |segment: &str| segment.starts_with('{');
+    let own: Vec<&str> = route.split('/').collect();
+    let positions: Vec<usize> =
+        own.iter().enumerate().filter(|(_, segment)| is_parameter(segment)).map(|(position, _)| position).collect();
+    let mut found = Vec::new();
+    for other in routes {
+        let other: Vec<&str> = other.split('/').collect();
+        let may_meet = other.len() == own.len()
+            && own.iter().zip(&other).all(|(a, b)| is_parameter(a) || is_parameter(b) || a.eq_ignore_ascii_case(b));
+        if !may_meet {
+            continue;
+        }
+        for (number, position) in (0u8..).zip(&positions) {
+            found.extend(
+                other
+                    .get(*position)
+                    .filter(|literal| !is_parameter(literal))
+                    .map(|literal| (number, Box::from(*literal))),
+            );
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found.into()
 }
 
 impl Matcher {
@@ -303,6 +340,9 @@ impl Paths {
     fn find<'p>(&self, method: &Method, path: &'p str, tenant: Option<&'p str>) -> Found<'p> {
         let mut parameters = Parameters::default();
         let exact = self.exact(path, &mut parameters);
+        if exact.is_some_and(|node| node.looks_alike(&parameters)) {
+            return Found::Lookalike;
+        }
         match exact.map(|node| node.operation(method)) {
             Some(Some(operation)) => Found::Operation(Matched { operation, tenant, parameters }),
             Some(None) => self.in_subtree(path, tenant).unwrap_or(Found::UnknownMethod),
@@ -332,11 +372,21 @@ impl Paths {
 }
 
 impl Node {
+    /// Whether a parameter is a literal of another path but for its case.
+    #[inline]
+    fn looks_alike(&self, parameters: &Parameters<'_>) -> bool {
+        let same = |(number, literal): &(u8, Box<str>)| {
+            parameters.get(*number).is_some_and(|value| value.eq_ignore_ascii_case(literal))
+        };
+        self.lookalikes.iter().any(same)
+    }
+
     /// HEAD asks for the head of what GET would answer (RFC 9110 §9.3.2), so it is judged as GET where the
     /// catalog has no HEAD of its own. Any other method is exact: OPTIONS is unknown unless it is written.
     #[inline]
     fn operation(&self, method: &Method) -> Option<OperationId> {
-        let of = |wanted: &Method| self.0.iter().find(|(method, _)| method == wanted).map(|(_, operation)| *operation);
+        let of =
+            |wanted: &Method| self.methods.iter().find(|(method, _)| method == wanted).map(|(_, operation)| *operation);
         of(method).or_else(|| (method == Method::HEAD).then(|| of(&Method::GET)).flatten())
     }
 }

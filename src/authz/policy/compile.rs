@@ -133,13 +133,16 @@ pub struct CompiledGuardrail {
     pub parts: Box<[(ProductId, Arc<Part>)]>,
 }
 
+/// A kind of container, and the containers written for it.
+pub type WrittenKind = (Spanned<String>, Vec<Spanned<String>>);
+
 /// A set, still in words: which product it speaks for depends on who refers to it.
 #[derive(Debug)]
 pub struct CompiledSet {
     pub name: Arc<str>,
     pub at: At,
     pub tenant: Arc<str>,
-    pub kinds: Box<[(Spanned<String>, Vec<Spanned<String>>)]>,
+    pub kinds: Box<[WrittenKind]>,
 }
 
 /// What compiling needs besides the document.
@@ -250,7 +253,7 @@ fn compile_app(
         rules.grant(grant, &own, &document.installations, problems);
     }
     for revocation in &document.revocations {
-        rules.revocation(revocation, None, false, problems);
+        rules.revocation(revocation, rules::From::App { tenants: own.len() }, problems);
     }
     let users_at = rules.users_at();
     Some(CompiledApp {
@@ -358,7 +361,8 @@ fn compile_guardrail(
         let mut rules = RuleCompiler::new(context, product).lenient(products.len() > 1);
         let mut own = Vec::new();
         for revocation in &document.revocations {
-            rules.revocation(revocation, tenants, document.shadow, &mut own);
+            let from = rules::From::Guardrail { tenants, shadow: document.shadow };
+            rules.revocation(revocation, from, &mut own);
         }
         complaints.push(own);
         parts.push((product.id, Arc::new(rules.finish())));

@@ -18,6 +18,9 @@ use super::document::Apps;
 use super::part::Part;
 use crate::problem::{At, Problem, did_you_mean};
 
+/// Reading names of ids, by product and tenant.
+type Names = HashMap<(Box<str>, Box<str>), HashMap<Box<str>, Arc<str>>>;
+
 /// One state of the policy, by which a request is judged.
 #[derive(Debug, Default)]
 pub struct Policy {
@@ -25,7 +28,7 @@ pub struct Policy {
     by_name: HashMap<Arc<str>, u32>,
     /// By `ProductId`.
     products: Box<[ProductPolicy]>,
-    names: HashMap<(Box<str>, Box<str>), HashMap<Box<str>, Arc<str>>>,
+    names: Names,
 }
 
 /// What a policy says of one product.
@@ -281,8 +284,8 @@ fn read_set(product: &Product, set: &CompiledSet) -> ContainerSet {
     ContainerSet { name: Arc::clone(&set.name), tenant: Arc::clone(&set.tenant), kinds: kinds.collect() }
 }
 
-fn gather_names(inputs: &[Input]) -> HashMap<(Box<str>, Box<str>), HashMap<Box<str>, Arc<str>>> {
-    let mut names: HashMap<_, HashMap<Box<str>, Arc<str>>> = HashMap::new();
+fn gather_names(inputs: &[Input]) -> Names {
+    let mut names = Names::new();
     for input in inputs {
         let Compiled::Names(document) = &*input.document else { continue };
         let key = (document.product.value.as_str().into(), document.tenant.value.as_str().into());

@@ -39,6 +39,15 @@ impl<T: Clone + Eq + Hash> Interned<T> {
     }
 }
 
+/// The document that a revocation stands in.
+#[derive(Clone, Copy)]
+pub enum From<'a> {
+    /// An app's, with this many installations.
+    App { tenants: usize },
+    /// A guardrail, for these tenants (`None`: all), in shadow mode or not.
+    Guardrail { tenants: Option<&'a [Spanned<String>]>, shadow: bool },
+}
+
 /// Gathers the compiled rules of one document for one product.
 pub struct RuleCompiler<'a> {
     context: Context<'a>,
@@ -116,6 +125,7 @@ impl<'a> RuleCompiler<'a> {
             );
         }
         self.check_install_time(rule, installations, problems);
+        self.check_tenants_named(rule.at, &rule.within, matches!(rule.tenants, Some(Tenants::All(_))), problems);
         let area = self.area(&rule.within, problems);
         let users = rule.users.as_ref().map(|users| self.users(users));
         self.lint_grant(rule, &scopes, operations.as_deref(), problems);
@@ -146,15 +156,15 @@ impl<'a> RuleCompiler<'a> {
         self.grants.push(grant);
     }
 
-    /// Compiles a line under `revocations`. `tenants` and `shadow` are what its guardrail says.
-    pub fn revocation(
-        &mut self,
-        rule: &RevocationRule,
-        tenants: Option<&[Spanned<String>]>,
-        shadow: bool,
-        problems: &mut Vec<Problem>,
-    ) {
+    /// Compiles a line under `revocations`. `from` is the document it stands in.
+    pub fn revocation(&mut self, rule: &RevocationRule, from: From<'_>, problems: &mut Vec<Problem>) {
         let before = error_count(problems);
+        let (tenants, shadow, unnamed_tenants) = match from {
+            From::App { tenants } => (None, false, tenants > 1 && !matches!(rule.tenants, Some(Tenants::Named(_)))),
+            From::Guardrail { tenants, shadow } => {
+                (tenants, shadow, tenants.is_none() && !matches!(rule.tenants, Some(Tenants::Named(_))))
+            }
+        };
         let operations = rule.operations.as_deref().map(|ids| self.operations(ids, problems));
         let takes = match &rule.scopes {
             None | Some(Scopes::All(_)) => None,
@@ -164,6 +174,7 @@ impl<'a> RuleCompiler<'a> {
                 problems,
             )),
         };
+        self.check_tenants_named(rule.at, &rule.within, unnamed_tenants, problems);
         let area = self.area(&rule.within, problems);
         let users = rule.users.as_ref().map(|users| self.users(users));
         if error_count(problems) > before && !self.lenient {
@@ -335,6 +346,18 @@ impl<'a> RuleCompiler<'a> {
         }
         areas.sort_unstable_by_key(|area| area.kind);
         (!areas.is_empty()).then(|| Area::Kinds(areas.into_boxed_slice()))
+    }
+
+    /// PROJ in one tenant is not PROJ in another: a list of containers needs the tenants named. A set speaks for its
+    /// own tenant, whatever is written.
+    fn check_tenants_named(&self, at: At, within: &In, all_tenants: bool, problems: &mut Vec<Problem>) {
+        let In::Kinds(kinds) = within else { return };
+        let named = |word: &Spanned<ContainerWord>| matches!(word.value, ContainerWord::Named(_));
+        if all_tenants && kinds.iter().any(|(_, words)| words.iter().any(named)) {
+            let message = "containers are named for all tenants: the same name is another container in each";
+            let help = "write `tenants:` with the tenants they lie in, or put them into a `set` of a tenant";
+            problems.push(Problem::error(self.context.file, at, message).help(help));
+        }
     }
 
     fn check_install_time(&self, rule: &GrantRule, installations: &[Installation], problems: &mut Vec<Problem>) {
