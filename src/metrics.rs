@@ -223,6 +223,11 @@ impl Metrics {
         }
     }
 
+    /// A look found that all that is on disk is in force still: the age of this gauge tells whether anyone looks.
+    pub fn in_force(&self, unix_s: f64) {
+        self.reload_last_success.set(unix_s);
+    }
+
     /// What is under `observe` now: a gate and an app, or a gate as a whole. What is not listed any more goes.
     pub fn observe<'n>(&self, now: impl IntoIterator<Item = (&'n str, Option<&'n str>)>) {
         let now: Vec<[String; 2]> = now

@@ -1,67 +1,191 @@
-//! temporary
-use crate::authz::policy::file::Origin;
-use crate::authz::policy::store::{Change, Content, Store};
-use crate::config::Config;
-use crate::control::folder::{Folder, Held, Verify};
-use crate::control::health::{Readiness, SnapshotFacts};
-use crate::control::secrets::SecretStore;
-use crate::live::Live;
-use crate::metrics::Metrics;
-use crate::problem::Problem;
+//! The one writer: sees policies, overrides and secrets change, and puts the next snapshot in force.
+//!
+//! A thread of its own owns the documents. What it is told comes through a channel that holds one look, so a writer
+//! that is busy slows the watchers down instead of piling up texts. It ends only when [`Reloader`] is dropped: no I/O
+//! error and no panic ends it, each leaves the last snapshot in force and is told.
+
+pub mod named;
+mod observed;
+mod told;
+mod writer;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
-pub struct ReloadSettings {
+use crate::authz::gate::GateRules;
+use crate::authz::policy::compile::Catalogs;
+use crate::authz::policy::file::Origin;
+use crate::control::folder::{self, Folder, Scan, Seen, Verify, Watching};
+use crate::control::health::{Readiness, Warnings};
+use crate::control::secrets::SecretWatch;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::problem::{At, Problem, file_name};
+use writer::Writer;
+
+/// A folder that is being written when the gate starts may be broken for that moment only: its problems count once it
+/// stood still for `settle`, or after this long.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// Between two looks at a folder that is not at rest, at start.
+const START_LOOK: Duration = Duration::from_millis(50);
+
+/// How soon a snapshot that a request still held is tried again.
+const GRAVEYARD_LOOK: Duration = Duration::from_millis(100);
+
+/// What is watched, and for whom.
+#[derive(Debug)]
+pub struct Settings {
     pub policies: PathBuf,
-    pub base: PathBuf,
+    /// What commands write. One that does not exist at start is an empty one.
+    pub overrides: Option<PathBuf>,
+    /// Relative paths of secret files start here: the folder of the configuration file.
+    pub secrets_base: PathBuf,
+    /// Where credentials that were once named are kept over a restart.
+    pub state: Option<PathBuf>,
+    pub gates: Vec<Arc<GateRules>>,
+    /// What the configuration alone warns of; what is under `observe` is added to it.
+    pub warnings: Warnings,
+    pub folder: folder::Settings,
 }
-impl ReloadSettings {
-    pub fn of(config: &Config, base: PathBuf) -> Self {
-        Self { policies: config.policies.clone(), base }
+
+/// Where the writer tells what it did.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub live: Arc<Live>,
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+}
+
+/// The running writer. Dropping it ends it, so it must be kept until the last request is answered: what is revoked
+/// while the gate drains is revoked too.
+#[derive(Debug)]
+pub struct Reloader {
+    events: SyncSender<Event>,
+    watching: Vec<Watching>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+enum Event {
+    Seen(Origin, Box<Seen>),
+    /// Some secret file holds something else.
+    Secrets,
+    Stop,
+}
+
+impl Reloader {
+    /// Reads everything and puts it in force, then keeps it so. Blocks until all is read; a folder that has not
+    /// settled is put in force later, and until then the gate is not ready and refuses with `no_policy`.
+    ///
+    /// # Errors
+    /// All problems of all files at once, if any of them is an error.
+    pub fn start(settings: Settings, catalogs: Arc<Catalogs>, told: Told) -> Result<Self, Vec<Problem>> {
+        let no_thread = |error: std::io::Error| {
+            let message = format!("cannot be watched: no thread could be started: {error}");
+            vec![Problem::error(&file_name(&settings.policies), At::default(), message)]
+        };
+        let (events, inbox) = sync_channel(1);
+        let secrets_moved = Arc::new(AtomicBool::new(false));
+        let (send, moved) = (events.clone(), Arc::clone(&secrets_moved));
+        let on_change = move || {
+            moved.store(true, Ordering::SeqCst);
+            // With something else to be read the writer wakes anyway, and a sender that waits could not be ended.
+            let _ = send.try_send(Event::Secrets);
+        };
+        let secrets = SecretWatch::spawn(&settings.secrets_base, on_change).map_err(no_thread)?;
+        let mut writer = Writer::new(&settings, catalogs, told, secrets)?;
+        let folders = first_look(&settings, &mut writer)?;
+        let thread = std::thread::Builder::new().name("policy-reload".into());
+        let thread = thread.spawn(move || run(writer, inbox, &secrets_moved)).map_err(no_thread)?;
+        let mut reloader = Self { events, watching: Vec::new(), thread: Some(thread) };
+        for (origin, folder) in folders {
+            let send = reloader.events.clone();
+            let on_seen = move |seen| tell(&send, Event::Seen(origin, Box::new(seen)));
+            reloader.watching.push(folder::spawn(folder, settings.folder, on_seen).map_err(no_thread)?);
+        }
+        Ok(reloader)
+    }
+
+    /// Looks at all folders now, without waiting for inotify or the next poll.
+    pub fn look(&self) {
+        self.watching.iter().for_each(|watching| watching.hints().tree());
     }
 }
-#[derive(Debug)]
-pub struct Reloader;
-impl Reloader {
-    pub fn start(
-        settings: ReloadSettings,
-        live: Arc<Live>,
-        metrics: Arc<Metrics>,
-        readiness: Readiness,
-    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let mut store = Store::new(Arc::clone(&live.load().catalogs));
-        let mut folder = Folder::new(&settings.policies);
-        let scan = folder.scan(Verify::None);
-        let changes = scan
-            .changed
-            .iter()
-            .map(|c| Change {
-                file: Arc::clone(&c.path),
-                origin: Origin::Policy,
-                content: match &c.held {
-                    Held::Text { text, .. } => Content::Text(Arc::clone(text)),
-                    Held::Unreadable(u) => Content::Unreadable(format!("{u:?}")),
-                },
-            })
-            .collect();
-        store.apply(changes, live.now_ms());
-        let problems = store.problems();
-        if problems.iter().any(Problem::is_error) {
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        tell(&self.events, Event::Stop);
+        if let Some(thread) = self.thread.take() {
+            // Its receiver is gone now, so no watcher waits for it while it is ended.
+            let _ = thread.join();
+        }
+        self.watching.clear();
+    }
+}
+
+/// The writer is gone only when the process ends.
+fn tell(events: &SyncSender<Event>, event: Event) {
+    let _ = events.send(event);
+}
+
+fn run(mut writer: Writer, inbox: Receiver<Event>, secrets_moved: &AtomicBool) {
+    loop {
+        let event = if writer.has_buried() {
+            inbox.recv_timeout(GRAVEYARD_LOOK)
+        } else {
+            inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        match event {
+            Ok(Event::Seen(origin, seen)) => writer.guarded(|writer| writer.seen(origin, *seen)),
+            Ok(Event::Secrets) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if secrets_moved.swap(false, Ordering::SeqCst) {
+            writer.guarded(Writer::secrets_changed);
+        }
+        writer.sweep();
+    }
+    // Before the writer: a watcher that waits for room in the channel could not be ended by it.
+    drop(inbox);
+}
+
+/// Reads both folders until they can be judged: sound and without a problem, or at rest and with one.
+fn first_look(settings: &Settings, writer: &mut Writer) -> Result<Vec<(Origin, Folder)>, Vec<Problem>> {
+    let began = Instant::now();
+    let overrides = settings.overrides.as_ref().map(|path| (Origin::Override, Folder::new(path)));
+    let mut folders: Vec<_> =
+        overrides.into_iter().chain([(Origin::Policy, Folder::new(&settings.policies))]).collect();
+    loop {
+        let now = SystemTime::now();
+        let at_rest = |scan: &Scan| {
+            let age = now.duration_since(scan.last_change);
+            scan.untold.is_some() || !scan.in_flux && age.is_ok_and(|age| age > settings.folder.settle)
+        };
+        let (mut all_at_rest, mut settled, mut whole) = (true, true, true);
+        for (origin, folder) in &mut folders {
+            let scan = folder.scan(Verify::All);
+            all_at_rest &= at_rest(&scan);
+            match origin {
+                Origin::Policy => settled = at_rest(&scan),
+                // An override in the middle of its rename is there a moment later; nothing is permitted without it.
+                Origin::Override => whole = !scan.in_flux,
+            }
+            writer.take(*origin, scan);
+        }
+        let problems = writer.fit();
+        if whole && !problems.iter().any(Problem::is_error) {
+            writer.start(settled);
+            return Ok(folders);
+        }
+        if all_at_rest || began.elapsed() > START_MAX {
             return Err(problems);
         }
-        store.settle();
-        let mut secrets = SecretStore::new(settings.base);
-        secrets.name(store.secret_files().into_iter().map(PathBuf::from));
-        let map: std::collections::HashMap<_, _> =
-            secrets.secrets().by_path.iter().map(|(a, b)| (a.clone(), b.clone())).collect();
-        let snapshot = store.snapshot(&map);
-        metrics.snapshot(snapshot.generation, &snapshot.digest);
-        readiness.snapshot(SnapshotFacts {
-            generation: snapshot.generation,
-            digest: snapshot.digest.clone(),
-            settling: false,
-        });
-        live.publish(snapshot);
-        Ok((Self, problems))
+        std::thread::sleep(START_LOOK);
     }
 }

@@ -107,6 +107,8 @@ pub enum Missing {
     Group(String),
     /// The document that describes an app.
     Description(String),
+    /// Something that only documents of this app can say: an installation, a credential.
+    Words(String),
 }
 
 /// What linking found wrong: `faults` keep documents out, `warnings` do not.

@@ -3,17 +3,20 @@
 //! Pure: whoever reads files hands over what changed. A file that does not parse, or that does not fit the others,
 //! stands in its last good form; what it holds up is said in problems.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::compile::{Catalogs, Compiled, Context, compile};
-use super::file::{Origin, parse};
+use super::compile::{Catalogs, Compiled};
+use super::document::CredentialMethod;
+use super::file::Origin;
 use super::link::{Fault, Input, Missing, Policy, Secrets, link};
 use crate::authz::snapshot::{Snapshot, States};
-use crate::problem::{At, Problem};
+use crate::problem::Problem;
 
 /// What became of one file.
 #[derive(Debug, Clone)]
@@ -27,7 +30,7 @@ pub struct Change {
 #[derive(Debug, Clone)]
 pub enum Content {
     Text(Arc<str>),
-    /// It is there and cannot be read, for this reason.
+    /// It is there and cannot be used, for this reason: `cannot be read: permission denied`, `is a pipe`.
     Unreadable(String),
     Gone,
 }
@@ -36,13 +39,13 @@ pub enum Content {
 #[derive(Debug, Clone, Default)]
 struct Form {
     digest: [u8; 32],
-    documents: Vec<Arc<Compiled>>,
+    documents: Box<[Arc<Compiled>]>,
 }
 
 /// One file: what is in force of it, and what it says now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
-    origin: Origin,
+    is_override: bool,
     in_force: Option<Form>,
     latest: Latest,
     /// What its newest content has wrong with it by itself.
@@ -50,8 +53,9 @@ struct Entry {
 }
 
 /// What a file says now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Latest {
+    #[default]
     InForce,
     /// Read, and waiting for the other files to fit.
     Candidate(Form),
@@ -63,11 +67,20 @@ enum Latest {
 #[derive(Debug)]
 pub struct Store {
     catalogs: Arc<Catalogs>,
+    secrets: Arc<Secrets>,
     entries: BTreeMap<Arc<Path>, Entry>,
+    /// What is in force of every file, linked. `None`: to be linked again.
+    newest: Option<Arc<Policy>>,
     /// The policy's documents in the last whole state.
     whole: Option<Vec<Input>>,
+    /// `whole` under today's overrides and secrets, where that was linked already.
+    whole_linked: Option<Arc<Policy>>,
     newest_is_whole: bool,
     generation: u64,
+    /// Something changed that the last snapshot does not have.
+    moved: bool,
+    /// Some document may name another secret file than before.
+    secrets_moved: bool,
     faults: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -76,99 +89,121 @@ impl Store {
     pub fn new(catalogs: Arc<Catalogs>) -> Self {
         Self {
             catalogs,
+            secrets: Arc::default(),
             entries: BTreeMap::new(),
+            newest: None,
             whole: None,
+            whole_linked: None,
             newest_is_whole: false,
             generation: 0,
+            moved: false,
+            secrets_moved: false,
             faults: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
-    /// Takes in what changed. The next `snapshot` stands on it.
+    /// Takes in what changed, and lets into force what fits. The next `snapshot` stands on it.
     pub fn apply(&mut self, changes: Vec<Change>, now_ms: i64) {
-        for change in changes {
-            self.newest_is_whole &= change.origin == Origin::Override;
-            let read = self.read(&change, now_ms);
-            let entry = self.entries.entry(Arc::clone(&change.file)).or_insert_with(|| Entry {
-                origin: change.origin,
-                in_force: None,
-                latest: Latest::InForce,
-                problems: Vec::new(),
-            });
-            (entry.latest, entry.problems) = read;
-        }
+        self.take(changes, now_ms);
         self.fit();
     }
 
-    fn read(&self, change: &Change, now_ms: i64) -> (Latest, Vec<Problem>) {
-        let text = match &change.content {
-            Content::Gone => return (Latest::Gone, Vec::new()),
-            Content::Unreadable(why) => {
-                let problem = Problem::error(&change.file, At::default(), format!("the file cannot be read: {why}"));
-                return (Latest::Broken, vec![problem.help("its last good form stays in force")]);
+    /// Reads what changed. Nothing of it is in force before `fit`; between the two, secrets can be looked up.
+    pub fn take(&mut self, changes: Vec<Change>, now_ms: i64) {
+        let changes: Vec<Change> = changes.into_iter().filter(|change| !self.says_so_already(change)).collect();
+        for read in read::all(&self.catalogs, changes, now_ms) {
+            let is_override = read.origin == Origin::Override;
+            if !is_override && std::mem::replace(&mut self.newest_is_whole, false) {
+                self.whole_linked = self.newest.clone();
             }
-            Content::Text(text) => text,
-        };
-        let parsed = parse(&change.file, text, change.origin);
-        let mut problems = parsed.problems;
-        let context = Context { catalogs: &self.catalogs, file: &change.file, now_ms };
-        let compiled = parsed.documents.iter().filter_map(|document| compile(context, document, &mut problems));
-        let documents: Vec<Arc<Compiled>> = compiled.map(Arc::new).collect();
-        crate::problem::fill_snippets(&mut problems, text);
-        if problems.iter().any(Problem::is_error) {
-            return (Latest::Broken, problems);
+            let entry = self.entries.entry(read.file).or_default();
+            entry.is_override = is_override;
+            entry.problems = read.problems;
+            entry.latest = read.latest;
+            self.secrets_moved |= entry.secret_files_move();
         }
-        (Latest::Candidate(Form { digest: Sha256::digest(text.as_bytes()).into(), documents }), problems)
+    }
+
+    /// The files of one folder, for whoever is told which there are instead of which went.
+    pub fn files(&self, origin: Origin) -> impl Iterator<Item = &Arc<Path>> {
+        let is_override = origin == Origin::Override;
+        self.entries.iter().filter(move |(_, entry)| entry.is_override == is_override).map(|(path, _)| path)
+    }
+
+    fn says_so_already(&self, change: &Change) -> bool {
+        let Some(entry) = self.entries.get(&change.file) else { return matches!(change.content, Content::Gone) };
+        let Content::Text(text) = &change.content else { return false };
+        let in_force = entry.in_force.as_ref().is_some_and(|form| form.digest == read::digest(text));
+        in_force && matches!(entry.latest, Latest::InForce)
     }
 
     /// Lets as many candidates into force as fit together; the others stand in their last good form.
-    fn fit(&mut self) {
+    pub fn fit(&mut self) {
+        if self.newest.is_some() && !self.entries.values().any(Entry::waits) {
+            self.faults.clear();
+            return;
+        }
         let mut held_back: BTreeSet<Arc<Path>> = BTreeSet::new();
-        self.faults.clear();
-        loop {
+        let mut faults = Vec::new();
+        let policy = loop {
             let inputs = self.inputs(|path| !held_back.contains(path));
-            // Secrets never make a fault, so none are needed here.
-            let (_, findings) = link(&self.catalogs, &Secrets::new(), &inputs);
+            let (policy, findings) = link(&self.catalogs, &self.secrets, &inputs);
             let before = held_back.len();
             for fault in findings.faults {
-                held_back.extend(self.blamed(&fault));
-                self.faults.push(fault.problem);
+                let blamed = self.blamed(&fault, &held_back);
+                held_back.extend(blamed);
+                faults.push(fault.problem);
             }
             if held_back.len() == before {
                 self.warnings = findings.warnings;
-                break;
+                break policy;
             }
-        }
-        self.let_in(&held_back);
+        };
+        self.faults = faults;
+        self.newest = Some(Arc::new(policy));
+        self.moved |= self.let_in(&held_back);
     }
 
     /// The candidates that a fault counts against: those of its files that changed, and those that went or changed
-    /// and used to define what is missing. Where none of these is to blame, every candidate is.
-    fn blamed(&self, fault: &Fault) -> Vec<Arc<Path>> {
-        let waiting = || self.entries.iter().filter(|(_, entry)| entry.waits());
-        let defined = |entry: &Entry| {
+    /// and used to say what is missing. Where none of these is to blame, every candidate is.
+    fn blamed(&self, fault: &Fault, held_back: &BTreeSet<Arc<Path>>) -> Vec<Arc<Path>> {
+        let candidates = || self.entries.iter().filter(|(path, entry)| entry.waits() && !held_back.contains(*path));
+        let said = |entry: &Entry| {
             let form = entry.in_force.iter().flat_map(|form| form.documents.iter());
             fault.missing.as_ref().is_some_and(|missing| form.into_iter().any(|document| defines(document, missing)))
         };
-        let direct = waiting().filter(|(path, entry)| fault.files.contains(path) || defined(entry));
+        let direct = candidates().filter(|(path, entry)| fault.files.contains(path) || said(entry));
         let direct: Vec<Arc<Path>> = direct.map(|(path, _)| Arc::clone(path)).collect();
-        if direct.is_empty() { waiting().map(|(path, _)| Arc::clone(path)).collect() } else { direct }
+        if direct.is_empty() { candidates().map(|(path, _)| Arc::clone(path)).collect() } else { direct }
     }
 
-    fn let_in(&mut self, held_back: &BTreeSet<Arc<Path>>) {
+    /// Tells whether anything that is in force changed.
+    fn let_in(&mut self, held_back: &BTreeSet<Arc<Path>>) -> bool {
+        let mut changed = false;
         for (path, entry) in &mut self.entries {
             if held_back.contains(path) {
                 continue;
             }
-            match std::mem::replace(&mut entry.latest, Latest::InForce) {
-                Latest::Candidate(form) => entry.in_force = Some(form),
-                Latest::Gone => entry.in_force = None,
-                Latest::Broken => entry.latest = Latest::Broken,
-                Latest::InForce => {}
+            let differs = match std::mem::take(&mut entry.latest) {
+                Latest::Candidate(form) => {
+                    let digest = form.digest;
+                    entry.in_force.replace(form).is_none_or(|before| before.digest != digest)
+                }
+                Latest::Gone => entry.in_force.take().is_some(),
+                Latest::Broken => {
+                    entry.latest = Latest::Broken;
+                    false
+                }
+                Latest::InForce => false,
+            };
+            changed |= differs;
+            if differs && entry.is_override {
+                self.whole_linked = None;
             }
         }
         self.entries.retain(|_, entry| entry.in_force.is_some() || !matches!(entry.latest, Latest::InForce));
+        changed
     }
 
     /// The documents of the newest state, candidates where `candidate` says so.
@@ -183,7 +218,7 @@ impl Store {
             inputs.extend(form.into_iter().flat_map(|form| form.documents.iter()).map(|document| Input {
                 file: Arc::clone(path),
                 document: Arc::clone(document),
-                is_override: entry.origin == Origin::Override,
+                is_override: entry.is_override,
             }));
         }
         inputs
@@ -191,7 +226,7 @@ impl Store {
 
     /// Whether every policy file is in force as it stands.
     pub fn is_readable(&self) -> bool {
-        let mut policies = self.entries.values().filter(|entry| entry.origin == Origin::Policy);
+        let mut policies = self.entries.values().filter(|entry| !entry.is_override);
         policies.all(|entry| matches!(entry.latest, Latest::InForce))
     }
 
@@ -202,8 +237,31 @@ impl Store {
         }
         let inputs = self.inputs(|_| false).into_iter().filter(|input| !input.is_override);
         self.whole = Some(inputs.collect());
+        self.whole_linked = None;
         self.newest_is_whole = true;
+        self.moved = true;
+        self.secrets_moved = true;
         true
+    }
+
+    /// What the secret files hold now.
+    pub fn know(&mut self, secrets: &Arc<Secrets>) {
+        if !Arc::ptr_eq(&self.secrets, secrets) && self.secrets != *secrets {
+            self.newest = None;
+            self.whole_linked = None;
+            self.moved = true;
+        }
+        self.secrets = Arc::clone(secrets);
+    }
+
+    /// Whether a snapshot taken now says something else than the last one.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Whether `secret_files` may give something else than when this was last asked.
+    pub fn secrets_moved(&mut self) -> bool {
+        std::mem::take(&mut self.secrets_moved)
     }
 
     /// Whether what gives still waits.
@@ -222,31 +280,50 @@ impl Store {
 
     /// The next snapshot of what is in force.
     pub fn snapshot(&mut self, secrets: &Secrets) -> Snapshot {
+        if !std::ptr::eq(&*self.secrets, secrets) && *self.secrets != *secrets {
+            self.know(&Arc::new(secrets.clone()));
+        }
         self.generation += 1;
-        let states = self.whole.as_ref().map(|whole| {
-            let newest_inputs = self.inputs(|_| false);
-            let (newest, _) = link(&self.catalogs, secrets, &newest_inputs);
-            let whole = (!self.newest_is_whole).then(|| {
-                let overrides = newest_inputs.iter().filter(|input| input.is_override);
-                Arc::new(self.link_whole(whole, overrides.cloned().collect(), secrets))
-            });
-            States { newest: Arc::new(newest), whole }
-        });
+        self.moved = false;
         Snapshot {
             generation: self.generation,
             digest: self.digest(),
             catalogs: Arc::clone(&self.catalogs),
-            states,
+            states: self.states(),
             named: Arc::default(),
         }
     }
 
+    /// Links only what is not linked already: with 10,000 apps that takes most of the time of a reload.
+    fn states(&mut self) -> Option<States> {
+        let inputs = self.whole.as_ref()?;
+        let newest = match &self.newest {
+            Some(newest) => Arc::clone(newest),
+            None => Arc::new(link(&self.catalogs, &self.secrets, &self.inputs(|_| false)).0),
+        };
+        self.newest = Some(Arc::clone(&newest));
+        if self.newest_is_whole {
+            return Some(States { newest, whole: None });
+        }
+        let whole = match &self.whole_linked {
+            Some(whole) => Arc::clone(whole),
+            None => Arc::new(self.link_whole(inputs, self.overrides())),
+        };
+        self.whole_linked = Some(Arc::clone(&whole));
+        let differs = !Arc::ptr_eq(&newest, &whole);
+        Some(States { newest, whole: differs.then_some(whole) })
+    }
+
+    fn overrides(&self) -> Vec<Input> {
+        self.inputs(|_| false).into_iter().filter(|input| input.is_override).collect()
+    }
+
     /// The last whole state under today's overrides. An override that only fits the newest state is left out here: the
     /// newest state, which must permit too, has it.
-    fn link_whole(&self, whole: &[Input], mut overrides: Vec<Input>, secrets: &Secrets) -> Policy {
+    fn link_whole(&self, whole: &[Input], mut overrides: Vec<Input>) -> Policy {
         loop {
             let inputs: Vec<Input> = whole.iter().chain(&overrides).cloned().collect();
-            let (policy, findings) = link(&self.catalogs, secrets, &inputs);
+            let (policy, findings) = link(&self.catalogs, &self.secrets, &inputs);
             let before = overrides.len();
             overrides.retain(|input| !findings.faults.iter().any(|fault| fault.files.contains(&input.file)));
             if overrides.len() == before {
@@ -270,9 +347,25 @@ impl Store {
 
     /// The files that credentials in force, or about to be, name.
     pub fn secret_files(&self) -> BTreeSet<String> {
-        let newest = self.inputs(|_| false);
-        let documents = newest.iter().chain(self.whole.iter().flatten());
-        documents.flat_map(|input| secret_files_of(&input.document)).collect()
+        let files = self.documents().flat_map(|document| secret_files_of(document));
+        files.map(str::to_owned).collect()
+    }
+
+    /// Digests of the tokens and gate keys in force.
+    pub fn credential_digests(&self) -> impl Iterator<Item = &[u8; 32]> {
+        let in_force = self.entries.values().flat_map(|entry| entry.in_force.iter());
+        let documents = in_force.flat_map(|form| form.documents.iter());
+        documents.flat_map(|document| credentials_of(document)).filter_map(|method| match method {
+            CredentialMethod::GateKey { sha256, .. } | CredentialMethod::Token { sha256 } => Some(&sha256.value),
+            CredentialMethod::ConnectJwt { .. } => None,
+        })
+    }
+
+    /// Every document that a snapshot stands on, or that may be let in.
+    fn documents(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+        let forms = self.entries.values().flat_map(Entry::forms);
+        let whole = self.whole.iter().flatten().map(|input| &input.document);
+        forms.flat_map(|form| form.documents.iter()).chain(whole)
     }
 }
 
@@ -281,6 +374,24 @@ impl Entry {
     fn waits(&self) -> bool {
         matches!(self.latest, Latest::Candidate(_) | Latest::Gone)
     }
+
+    fn forms(&self) -> impl Iterator<Item = &Form> {
+        let candidate = match &self.latest {
+            Latest::Candidate(form) => Some(form),
+            Latest::Gone | Latest::Broken | Latest::InForce => None,
+        };
+        self.in_force.iter().chain(candidate)
+    }
+
+    fn secret_files_move(&self) -> bool {
+        let files = |form: &Form| -> HashSet<String> {
+            form.documents.iter().flat_map(|document| secret_files_of(document)).map(str::to_owned).collect()
+        };
+        match &self.latest {
+            Latest::Candidate(form) => self.in_force.as_ref().map(files).unwrap_or_default() != files(form),
+            Latest::Gone | Latest::Broken | Latest::InForce => false,
+        }
+    }
 }
 
 fn defines(document: &Compiled, missing: &Missing) -> bool {
@@ -288,21 +399,27 @@ fn defines(document: &Compiled, missing: &Missing) -> bool {
         (Compiled::Set(set), Missing::Set(name)) => *set.name == **name,
         (Compiled::Group { group, .. }, Missing::Group(name)) => *group.name == **name,
         (Compiled::App(app), Missing::Description(name)) => *app.app == **name && app.description.is_some(),
+        (Compiled::App(app), Missing::Words(name)) => *app.app == **name,
         (
             Compiled::App(_) | Compiled::Guardrail(_) | Compiled::Set(_) | Compiled::Group { .. } | Compiled::Names(_),
-            Missing::Set(_) | Missing::Group(_) | Missing::Description(_),
+            Missing::Set(_) | Missing::Group(_) | Missing::Description(_) | Missing::Words(_),
         ) => false,
     }
 }
 
-fn secret_files_of(document: &Compiled) -> Vec<String> {
-    use super::document::CredentialMethod as Method;
-    let Compiled::App(app) = document else { return Vec::new() };
-    let credentials = app.installations.iter().flat_map(|installation| installation.credentials.iter());
-    let files = credentials.filter_map(|credential| match &credential.method {
-        Method::GateKey { upstream, .. } => Some(upstream.file.value.clone()),
-        Method::ConnectJwt { secret, .. } => Some(secret.value.clone()),
-        Method::Token { .. } => None,
-    });
-    files.collect()
+fn credentials_of(document: &Compiled) -> impl Iterator<Item = &CredentialMethod> {
+    let app = match document {
+        Compiled::App(app) => Some(app),
+        Compiled::Guardrail(_) | Compiled::Set(_) | Compiled::Group { .. } | Compiled::Names(_) => None,
+    };
+    let installations = app.into_iter().flat_map(|app| app.installations.iter());
+    installations.flat_map(|one| one.credentials.iter()).map(|credential| &credential.method)
+}
+
+fn secret_files_of(document: &Compiled) -> impl Iterator<Item = &str> {
+    credentials_of(document).filter_map(|method| match method {
+        CredentialMethod::GateKey { upstream, .. } => Some(upstream.file.value.as_str()),
+        CredentialMethod::ConnectJwt { secret, .. } => Some(secret.value.as_str()),
+        CredentialMethod::Token { .. } => None,
+    })
 }

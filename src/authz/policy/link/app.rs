@@ -163,8 +163,8 @@ fn check_tenants(
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write an installation for it, or take the tenant out of the rule".to_owned(),
             };
-            let others = files_of(documents.iter().map(|(input, _)| &input.file));
-            linker.findings.fault(&input.file, line, message, &help, others);
+            let problem = Problem::error(&input.file, line, message).help(help);
+            linker.findings.faults.push(within_app(problem, name, documents));
         }
     }
 }
@@ -199,9 +199,16 @@ fn check_users(
             linker.findings.warnings.push(Problem::warning(&input.file, at, message));
             continue;
         }
-        let others = files_of(documents.iter().map(|(input, _)| &input.file));
-        linker.findings.fault(&input.file, at, message, "write `user:` on a credential, or take `users:` out", others);
+        let problem = Problem::error(&input.file, at, message);
+        let problem = problem.help("write `user:` on a credential, or take `users:` out");
+        linker.findings.faults.push(within_app(problem, name, documents));
     }
+}
+
+/// What is wrong among the documents of one app. A document of it that went may have said what is missing now.
+fn within_app(problem: Problem, name: &str, documents: &Documents<'_>) -> Fault {
+    let files = files_of(documents.iter().map(|(input, _)| &input.file));
+    Fault { problem, files, missing: Some(Missing::Words(name.to_owned())) }
 }
 
 fn can_show_user(product: &Product, credential: &CompiledCredential) -> bool {
