@@ -5,6 +5,7 @@ mod folder;
 mod operations;
 mod proxy_io;
 mod refusals;
+mod reload;
 mod request;
 mod support;
 mod tidy;
