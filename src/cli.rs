@@ -1,17 +1,246 @@
 //! The command line. Each command is one file below `cli/`; none holds logic that the library lacks.
+//!
+//! Exit codes: 0 yes, 1 no (denied, problems found, failed), 2 usage.
 
 pub mod catalog;
 pub mod check_output;
+pub mod apps;
+pub mod ask;
+pub mod cells;
+pub mod check;
 pub mod completions;
 pub mod credential;
+pub mod explain;
 pub mod health;
 pub mod init;
 pub mod schema;
+pub mod load;
+pub mod test;
 pub mod version;
+pub mod words;
 
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use load::Sources;
+use words::Paint;
+
+/// An authorizing reverse proxy: takes one scope from one app in one container, after the install.
+#[derive(Debug, Parser)]
+#[command(name = "scopegate", disable_version_flag = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says whether configuration, catalogs and policies are sound, with all problems at once
+    Check(check::CheckArgs),
+    /// Says whether a request would pass, which rule decides, and which line of YAML would change that
+    Explain(explain::ExplainArgs),
+    /// Runs policy tests, each with a clock of its own
+    Test(test::TestArgs),
+    /// Lists apps: where they are installed, what rules them
+    Apps(apps::AppsArgs),
+    /// Lists what each app holds: tenant, scope, container and actor, and what revoked it
+    Cells(cells::CellsArgs),
+    /// Makes gate keys and digests
+    #[command(subcommand)]
+    Credential(CredentialCommand),
+    /// Asks a running gate whether it is ready
+    Health(HealthArgs),
+    /// Prints the version
+    Version,
+    /// Prints a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+enum CredentialCommand {
+    /// Prints a new gate key, once, and the lines to paste into the app's document
+    New {
+        /// The app, as `product/app`
+        #[arg(long)]
+        app: String,
+        /// The tenant that the key is for
+        #[arg(long)]
+        tenant: String,
+        /// The kind of the real credential that the gate puts in
+        #[arg(long)]
+        kind: Option<String>,
+    },
+    /// Prints the digest of the token on standard input
+    Hash,
+}
+
+#[derive(Debug, Args)]
+struct HealthArgs {
+    /// The address of the health listener; absent, that of the configuration
+    #[arg(long)]
+    address: Option<std::net::SocketAddr>,
+    #[arg(long, default_value = load::CONFIG)]
+    config: PathBuf,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+/// Where commands that judge find what they judge by.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// The configuration [default: config/scopegate.yaml, if it is there, else the folder policies]
+    #[arg(long, conflicts_with = "policies")]
+    pub config: Option<PathBuf>,
+    /// A folder or file with policies, without any configuration
+    #[arg(long)]
+    pub policies: Vec<PathBuf>,
+    /// A catalog of your own, in place of the built-in one of its product
+    #[arg(long)]
+    pub catalog: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// What to read.
+    ///
+    /// # Errors
+    /// Nothing is named, and nothing stands at the usual places.
+    pub fn sources(&self) -> Result<Sources, Failure> {
+        let named = Sources {
+            config: self.config.clone(),
+            policies: self.policies.clone(),
+            catalogs: self.catalog.clone(),
+        };
+        if named.config.is_some() || !named.policies.is_empty() {
+            return Ok(named);
+        }
+        let usual = Sources::usual().ok_or_else(|| {
+            Failure::Usage(format!("there is neither {} nor {}: name one with --config or --policies", load::CONFIG, load::POLICIES))
+        })?;
+        Ok(Sources { catalogs: named.catalogs, ..usual })
+    }
+}
+
+/// Where a command writes.
+pub struct Output<'o> {
+    pub out: &'o mut dyn Write,
+    pub err: &'o mut dyn Write,
+    pub paint: Paint,
+}
+
+/// Why a command could not answer at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// `true` is yes.
+pub type Answer = Result<bool, Failure>;
 
 /// Runs one command.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut output = Output { out: &mut out, err: &mut err, paint: Paint { colour } };
+    let answer = dispatch(cli.command, &mut output).and_then(|yes| {
+        output.out.flush()?;
+        Ok(yes)
+    });
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    match failure {
+        // Whoever reads has enough; there is nobody left to tell.
+        Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        Failure::Usage(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+        Failure::Io(_) | Failure::Other(_) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn dispatch(command: Command, output: &mut Output<'_>) -> Answer {
+    match command {
+        Command::Check(args) => check::run(&args, output),
+        Command::Explain(args) => explain::run(&args, output),
+        Command::Test(args) => test::run(&args, output),
+        Command::Apps(args) => apps::run(&args, output),
+        Command::Cells(args) => cells::run(&args, output),
+        Command::Credential(command) => credentials(&command, output),
+        Command::Health(args) => ask_health(&args, output),
+        Command::Version => Ok(version::run(output.out).map(|()| true)?),
+        Command::Completions { shell } => Ok(completions::run(shell, Cli::command(), output.out).map(|()| true)?),
+    }
+}
+
+fn credentials(command: &CredentialCommand, output: &mut Output<'_>) -> Answer {
+    let made = match command {
+        CredentialCommand::New { app, tenant, kind } => credential::new(app, tenant, kind.as_deref(), output.out),
+        CredentialCommand::Hash => credential::hash(&mut io::stdin().lock(), output.out),
+    };
+    made.map(|()| true).map_err(|error| Failure::Other(error.to_string()))
+}
+
+fn ask_health(args: &HealthArgs, output: &mut Output<'_>) -> Answer {
+    let address = match args.address {
+        Some(address) => address,
+        None => health_address(&args.config)?,
+    };
+    Ok(health::run(address, health::TIMEOUT, output.out)?)
+}
+
+fn health_address(path: &std::path::Path) -> Result<std::net::SocketAddr, Failure> {
+    use crate::config::model::Listen;
+    let known = |name: &str| crate::authz::catalog::builtin::catalog(name).is_some();
+    let config = crate::config::load(path, &known)
+        .map_err(|problems| Failure::Other(crate::problem::render_human(&problems, false)))?;
+    match config.health {
+        Some(Listen::Tcp(address)) => Ok(address),
+        Some(Listen::Unix(_)) => Err(Failure::Other("`health` listens on a Unix socket; name a TCP --address".into())),
+        None => Err(Failure::Other(format!("{} has no `health`: name an --address", path.display()))),
+    }
+}
+
+/// Prints what keeps a command from judging, and answers no.
+fn refuse_broken(loaded: &load::Loaded, format: Format, output: &mut Output<'_>) -> Answer {
+    match format {
+        Format::Json => writeln!(output.out, "{}", crate::problem::to_json(&loaded.problems))?,
+        Format::Human => {
+            write!(output.err, "{}", crate::problem::render_human(&loaded.problems, output.paint.colour))?;
+            writeln!(output.err, "no gate would start on this; `scopegate check` says the same")?;
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

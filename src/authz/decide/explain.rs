@@ -13,7 +13,7 @@ use crate::authz::policy::Policy;
 use crate::authz::policy::area::{Form, NamedContainer};
 use crate::authz::policy::credentials::{KnownCredential, Proof};
 use crate::authz::reason::Reason;
-use crate::authz::request::{Facts, RequestView};
+use crate::authz::request::{BadRequest, Facts, RequestView};
 use crate::authz::scope::ScopeId;
 use crate::authz::snapshot::Snapshot;
 use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
@@ -137,6 +137,11 @@ impl Explanation {
             guards: Vec::new(),
             held: Vec::new(),
         }
+    }
+
+    /// A request that cannot be read, whoever sends it.
+    pub fn unreadable(bad: BadRequest) -> Self {
+        Self::denied(Denial::bad_request(bad))
     }
 
     /// The denial; of a permit, what it would have been under enforcement.

@@ -1,0 +1,299 @@
+//! What every command that judges reads: configuration, catalogs, policies and overrides, the way `serve` reads them,
+//! with all problems at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::authz::catalog::{Catalog, builtin};
+use crate::authz::gate::GateRules;
+use crate::authz::policy::Policy;
+use crate::authz::policy::compile::Catalogs;
+use crate::authz::policy::document::{Body, Document};
+use crate::authz::policy::file::{Origin, parse};
+use crate::authz::policy::link::Secrets;
+use crate::authz::policy::store::{Change, Content, Store};
+use crate::authz::snapshot::Snapshot;
+use crate::config::model::{CatalogSource, Config, Gate};
+use crate::control::folder::{FILE_BYTES_MAX, Folder, Held, Verify, read};
+use crate::problem::{At, Problem, file_name};
+
+/// Where a command looks when nobody says.
+pub const CONFIG: &str = "config/scopegate.yaml";
+pub const POLICIES: &str = "policies";
+
+/// What to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    pub config: Option<PathBuf>,
+    /// Folders and files, besides those that the configuration names.
+    pub policies: Vec<PathBuf>,
+    /// Catalogs that stand in for the built-in ones of their products.
+    pub catalogs: Vec<PathBuf>,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Option<Config>,
+    pub gates: Vec<Arc<GateRules>>,
+    pub catalogs: Arc<Catalogs>,
+    /// Without states where something is broken: a gate would not start on it.
+    pub snapshot: Snapshot,
+    pub files: usize,
+    /// Documents by head, as far as they can be read.
+    pub counts: Counts,
+    pub problems: Vec<Problem>,
+    texts: BTreeMap<Arc<Path>, Arc<str>>,
+}
+
+/// How many documents there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub apps: usize,
+    pub guardrails: usize,
+    pub sets: usize,
+    pub groups: usize,
+    pub names: usize,
+}
+
+/// What a configuration says, with its catalogs.
+#[derive(Debug, Default)]
+pub struct Gates {
+    pub config: Option<Config>,
+    pub gates: Vec<Arc<GateRules>>,
+    pub catalogs: Vec<Arc<Catalog>>,
+}
+
+impl Sources {
+    /// What stands where a command looks when nobody says.
+    pub fn usual() -> Option<Self> {
+        if Path::new(CONFIG).is_file() {
+            return Some(Self { config: Some(CONFIG.into()), ..Self::default() });
+        }
+        Path::new(POLICIES).is_dir().then(|| Self { policies: vec![POLICIES.into()], ..Self::default() })
+    }
+}
+
+/// Reads everything. What cannot be read is among the problems.
+pub fn load(sources: &Sources, now_ms: i64) -> Loaded {
+    let mut problems = Vec::new();
+    let gates = gates(sources, &mut problems);
+    let catalogs = Arc::new(Catalogs::new(gates.catalogs));
+    let mut policies = sources.policies.clone();
+    policies.extend(gates.config.iter().map(|config| plain(&config.policies)));
+    let mut changes = Vec::new();
+    for path in &policies {
+        read_path(path, Origin::Policy, &mut changes, &mut problems);
+    }
+    let overrides = gates.config.as_ref().and_then(|config| config.overrides.as_deref()).map(plain);
+    if let Some(overrides) = overrides.filter(|path| path.exists()) {
+        read_path(&overrides, Origin::Override, &mut changes, &mut problems);
+    }
+    let mut loaded = judged(catalogs, changes, now_ms, problems);
+    loaded.config = gates.config;
+    loaded.gates = gates.gates;
+    loaded
+}
+
+/// Compiles and links what was read.
+fn judged(catalogs: Arc<Catalogs>, changes: Vec<Change>, now_ms: i64, mut problems: Vec<Problem>) -> Loaded {
+    let mut texts = BTreeMap::new();
+    let mut counts = Counts::default();
+    for change in &changes {
+        if let Content::Text(text) = &change.content {
+            texts.insert(Arc::clone(&change.file), Arc::clone(text));
+            counts.add(&parse(&change.file, text, change.origin).documents);
+        }
+    }
+    let files = changes.len();
+    let broken = problems.iter().any(Problem::is_error);
+    let mut store = Store::new(Arc::clone(&catalogs));
+    store.apply(changes, now_ms);
+    let mut own = store.problems();
+    own.iter_mut().filter(|problem| problem.snippet.is_none()).for_each(|problem| {
+        problem.snippet = texts.get(&problem.file).and_then(|text| line_of(text, problem.at.line)).map(str::to_owned);
+    });
+    problems.append(&mut own);
+    if !broken {
+        store.settle();
+    }
+    // No command sends anything upstream, so no secret is read.
+    let snapshot = store.snapshot(&Secrets::new());
+    Loaded { config: None, gates: Vec::new(), catalogs, snapshot, files, counts, problems, texts }
+}
+
+/// The gates of the configuration and one catalog for each product: the configuration's, then those given, then the
+/// built-in ones.
+pub fn gates(sources: &Sources, problems: &mut Vec<Problem>) -> Gates {
+    let mut gates = Gates::default();
+    for path in &sources.catalogs {
+        match Catalog::load(path) {
+            Ok(catalog) => gates.catalogs.push(Arc::new(catalog)),
+            Err(mut found) => problems.append(&mut found),
+        }
+    }
+    if let Some(path) = &sources.config {
+        match crate::config::load(path, &|name| builtin::catalog(name).is_some()) {
+            Ok(config) => {
+                gates.take(&config, &file_name(path), problems);
+                gates.config = Some(config);
+            }
+            Err(mut found) => problems.append(&mut found),
+        }
+    }
+    for (product, _) in builtin::products() {
+        if !gates.catalogs.iter().any(|catalog| *catalog.product == *product) {
+            gates.catalogs.extend(builtin::catalog(product));
+        }
+    }
+    gates
+}
+
+impl Gates {
+    fn take(&mut self, config: &Config, file: &Arc<Path>, problems: &mut Vec<Problem>) {
+        for gate in &config.gates {
+            let found = match &gate.catalog {
+                CatalogSource::BuiltIn(name) => builtin::catalog(name)
+                    .ok_or_else(|| vec![Problem::error(file, gate.at, format!("no built-in catalog is `{name}`"))]),
+                CatalogSource::File(path) => Catalog::load(&plain(path)).map(Arc::new),
+            };
+            match found {
+                Ok(catalog) => {
+                    if let Some(catalog) = self.one_of_product(catalog, gate, file, problems) {
+                        self.gates.push(Arc::new(rules(gate, catalog)));
+                    }
+                }
+                Err(mut found) => problems.append(&mut found),
+            }
+        }
+    }
+
+    /// Policies are compiled once for each product, so its gates share one catalog.
+    fn one_of_product(
+        &mut self,
+        catalog: Arc<Catalog>,
+        gate: &Gate,
+        file: &Arc<Path>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Catalog>> {
+        let Some(known) = self.catalogs.iter().find(|known| known.product == catalog.product) else {
+            self.catalogs.push(Arc::clone(&catalog));
+            return Some(catalog);
+        };
+        if known.digest != catalog.digest {
+            let message = format!("the gate `{}` has another catalog of {} than is in use", gate.name, known.product);
+            problems.push(Problem::error(file, gate.at, message).help("use one catalog for all gates of a product"));
+            return None;
+        }
+        Some(Arc::clone(known))
+    }
+}
+
+/// What the core must know of a gate.
+pub fn rules(gate: &Gate, catalog: Arc<Catalog>) -> GateRules {
+    GateRules {
+        name: gate.name.as_str().into(),
+        catalog,
+        identify: gate.identify,
+        tenant: gate.tenant.clone(),
+        issue_keys_prefix: gate.issue_keys_prefix,
+        names_as_written: gate.names_as_written,
+        channel_types_prefix: gate.channel_types_prefix,
+        observe_until_ms: gate.observe_until_ms,
+    }
+}
+
+/// A folder with all policy files in it, or one file.
+fn read_path(path: &Path, origin: Origin, changes: &mut Vec<Change>, problems: &mut Vec<Problem>) {
+    if !path.is_dir() {
+        changes.push(Change { file: file_name(path), origin, content: read_file(path) });
+        return;
+    }
+    let scan = Folder::new(path).scan(Verify::All);
+    let unreadable = |problem: &Problem| {
+        let held = scan.changed.iter().find(|change| change.path == problem.file).map(|change| &change.held);
+        matches!(held, Some(Held::Unreadable(_)))
+    };
+    problems.extend(scan.problems.iter().filter(|problem| !unreadable(problem)).cloned());
+    changes.extend(scan.changed.iter().map(|change| Change {
+        file: Arc::clone(&change.path),
+        origin,
+        content: match &change.held {
+            Held::Text { text, .. } => Content::Text(Arc::clone(text)),
+            Held::Unreadable(why) => Content::Unreadable(why.to_string()),
+        },
+    }));
+}
+
+fn read_file(path: &Path) -> Content {
+    match read::read(path, FILE_BYTES_MAX) {
+        Ok(reading) => match crate::yaml::decode(&file_name(path), &reading.bytes) {
+            Ok(text) => Content::Text(text.into()),
+            Err(problem) => Content::Unreadable(problem.message),
+        },
+        Err(why) => Content::Unreadable(why.to_string()),
+    }
+}
+
+/// `config/../policies` as `policies`, where that is the same place.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    let same = plain.canonicalize().ok().zip(path.canonicalize().ok()).is_some_and(|(one, other)| one == other);
+    if same && !plain.as_os_str().is_empty() { plain } else { path.to_path_buf() }
+}
+
+fn line_of(text: &str, line: u32) -> Option<&str> {
+    let index = usize::try_from(line).ok()?.checked_sub(1)?;
+    text.lines().nth(index)
+}
+
+impl Loaded {
+    /// The one state that commands judge by. `None` where something is broken.
+    pub fn policy(&self) -> Option<&Arc<Policy>> {
+        self.snapshot.states.as_ref().map(|states| &states.newest)
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+
+    /// A line of a policy file as it was read.
+    pub fn line(&self, file: &Path, line: u32) -> Option<&str> {
+        line_of(self.text(file)?, line)
+    }
+
+    pub fn text(&self, file: &Path) -> Option<&str> {
+        self.texts.get(file).map(|text| &**text)
+    }
+
+    /// A problem of a policy file, with its line.
+    pub fn warning(&self, file: &Arc<Path>, line: u32, message: String) -> Problem {
+        let column = self.line(file, line).map_or(1, |text| text.len() - text.trim_start_matches([' ', '-']).len() + 1);
+        let at = At { line, column: u32::try_from(column).unwrap_or(1) };
+        Problem { snippet: self.line(file, line).map(str::to_owned), ..Problem::warning(file, at, message) }
+    }
+}
+
+impl Counts {
+    /// Exactly one document of an app describes it.
+    fn add(&mut self, documents: &[Document]) {
+        for document in documents {
+            match &document.body {
+                Body::App(app) => self.apps += usize::from(app.description.is_some()),
+                Body::Guardrail(_) => self.guardrails += 1,
+                Body::Set(_) => self.sets += 1,
+                Body::Group(_) => self.groups += 1,
+                Body::Names(_) => self.names += 1,
+            }
+        }
+    }
+}
