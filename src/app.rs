@@ -20,8 +20,10 @@ use crate::authz::policy::compile::Catalogs;
 use crate::authz::snapshot::Snapshot;
 use crate::config::Config;
 use crate::config::model::{CatalogSource, Listen, LogUsers, Threads};
+use crate::control::folder;
 use crate::control::health::Readiness;
-use crate::control::reload::{ReloadSettings, Reloader};
+use crate::control::health::{Bypass, Warnings};
+use crate::control::reload::{self, Reloader, Told};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::problem::{At, Problem, file_name};
@@ -47,8 +49,6 @@ pub struct Running {
     pub live: Arc<Live>,
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
-    /// What `check` would warn of.
-    pub warnings: Vec<Problem>,
     shutdown: Arc<Shutdown>,
     workers: Option<Workers>,
     control: Option<JoinHandle<()>>,
@@ -115,8 +115,18 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     let log = log.map_err(|error| failed("the request log", &error))?;
     let lines = log.as_ref().map(LineWriter::lines);
     let gates = gates::build(config, &live, &metrics, lines, &shutdown.watch())?;
-    let settings = ReloadSettings::of(config, base);
-    let (reloader, warnings) = Reloader::start(settings, Arc::clone(&live), Arc::clone(&metrics), readiness.clone())?;
+    let settings = reload::Settings {
+        policies: config.policies.clone(),
+        overrides: config.overrides.clone(),
+        secrets_base: base,
+        state: config.state.clone(),
+        gates: gates.iter().map(gates::Gate::rules).collect(),
+        warnings: warnings(config),
+        folder: folder::Settings { settle: config.settle, ..folder::Settings::default() },
+    };
+    let told = Told { live: Arc::clone(&live), metrics: Arc::clone(&metrics), readiness: readiness.clone() };
+    let catalogs = Arc::clone(&live.load().catalogs);
+    let reloader = Reloader::start(settings, catalogs, told)?;
     let threads = match config.threads {
         Threads::Auto => worker_count(),
         Threads::Count(count) => count.get(),
@@ -146,7 +156,6 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
         live,
         metrics,
         readiness,
-        warnings,
         shutdown,
         workers: Some(workers),
         control: Some(control),
@@ -168,6 +177,21 @@ impl Running {
         self.end();
     }
 
+    /// Looks at policies and overrides now.
+    pub fn look(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.look();
+        }
+    }
+
+    /// Returns when no worker is left; before a shutdown that is a fault.
+    pub async fn workers_ended(&mut self) {
+        match &mut self.workers {
+            Some(workers) => workers.finished().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops at once.
     pub fn stop(mut self) {
         self.shutdown.advance(Phase::Cut);
@@ -187,6 +211,24 @@ impl Running {
             log.close(LOG_CLOSE);
         }
     }
+}
+
+/// What the configuration gives up, said at start-up and on `/readyz` for as long as it runs.
+pub fn warnings(config: &Config) -> Warnings {
+    let mut unsound = Vec::new();
+    for gate in &config.gates {
+        let mut say = |set: bool, word: &str, why: &str| {
+            if set {
+                unsound.push(format!("gate {}: `{word}` is unsound where {why}", gate.name));
+            }
+        };
+        say(gate.issue_keys_prefix, "issue_keys: prefix", "issues are moved: the old key resolves to the new project");
+        say(gate.names_as_written, "names: as_written", "keys or names change: they are not identities");
+        say(gate.channel_types_prefix, "channel_types: prefix", "channels are shared: the product renames their ids");
+    }
+    let bypass =
+        |gate: &crate::config::model::Gate| Bypass { gate: gate.name.clone(), kind: gate.bypass.as_str().into() };
+    Warnings { unsound, bypass: config.gates.iter().map(bypass).collect(), observe: Vec::new() }
 }
 
 fn unserved() -> Response<Body> {

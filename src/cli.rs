@@ -2,19 +2,20 @@
 //!
 //! Exit codes: 0 yes, 1 no (denied, problems found, failed), 2 usage.
 
-pub mod catalog;
-pub mod check_output;
 pub mod apps;
 pub mod ask;
+pub mod catalog;
 pub mod cells;
 pub mod check;
+pub mod check_output;
 pub mod completions;
 pub mod credential;
 pub mod explain;
 pub mod health;
 pub mod init;
-pub mod schema;
 pub mod load;
+pub mod schema;
+pub mod serve;
 pub mod test;
 pub mod version;
 pub mod words;
@@ -113,16 +114,17 @@ impl SourceArgs {
     /// # Errors
     /// Nothing is named, and nothing stands at the usual places.
     pub fn sources(&self) -> Result<Sources, Failure> {
-        let named = Sources {
-            config: self.config.clone(),
-            policies: self.policies.clone(),
-            catalogs: self.catalog.clone(),
-        };
+        let named =
+            Sources { config: self.config.clone(), policies: self.policies.clone(), catalogs: self.catalog.clone() };
         if named.config.is_some() || !named.policies.is_empty() {
             return Ok(named);
         }
         let usual = Sources::usual().ok_or_else(|| {
-            Failure::Usage(format!("there is neither {} nor {}: name one with --config or --policies", load::CONFIG, load::POLICIES))
+            Failure::Usage(format!(
+                "there is neither {} nor {}: name one with --config or --policies",
+                load::CONFIG,
+                load::POLICIES
+            ))
         })?;
         Ok(Sources { catalogs: named.catalogs, ..usual })
     }

@@ -189,6 +189,10 @@ impl Gate {
         self.listener.clone()
     }
 
+    pub(super) fn rules(&self) -> Arc<GateRules> {
+        Arc::clone(&self.rules)
+    }
+
     /// What is counted of it, with the metrics that show it.
     pub(super) fn counters(&self) -> (GateMetrics, Arc<IoCounters>) {
         (self.metrics.clone(), Arc::clone(&self.listener.counters))

@@ -139,9 +139,9 @@ fn head(gate: &GateRules, question: &Question) -> Result<http::request::Parts, F
         let declared = if json { "application/json" } else { "application/x-www-form-urlencoded" };
         request = request.header("content-type", declared);
     }
-    let request = request.body(()).map_err(|error| {
-        Failure::Usage(format!("`{} {}` is no request: {error}", question.method, question.target))
-    })?;
+    let request = request
+        .body(())
+        .map_err(|error| Failure::Usage(format!("`{} {}` is no request: {error}", question.method, question.target)))?;
     Ok(request.into_parts().0)
 }
 
@@ -211,7 +211,11 @@ fn kind_of(gate: &GateRules, found: &Found<'_>, question: &Question) -> Result<C
     if let Some(written) = &question.kind {
         let known = catalog.kind(written).ok_or_else(|| {
             let known: Vec<&str> = catalog.kinds.iter().map(|kind| &*kind.name).collect();
-            Failure::Usage(format!("{} has no credential of the kind `{written}`, but: {}", catalog.product, known.join(", ")))
+            Failure::Usage(format!(
+                "{} has no credential of the kind `{written}`, but: {}",
+                catalog.product,
+                known.join(", ")
+            ))
         })?;
         return fits(&known).then_some(known).ok_or_else(|| Failure::Usage(misfit(written, question)));
     }
@@ -227,12 +231,20 @@ fn kind_of(gate: &GateRules, found: &Found<'_>, question: &Question) -> Result<C
             let names: Vec<&str> = own.iter().map(name).collect();
             Err(Failure::Usage(format!(
                 "{}; {} in {} has: {}",
-                misfit("", question), found.app.name, question.tenant, names.join(", ")
+                misfit("", question),
+                found.app.name,
+                question.tenant,
+                names.join(", ")
             )))
         }
         several => {
             let names: Vec<&str> = several.iter().map(name).collect();
-            Err(Failure::Usage(format!("{} in {} has credentials of several kinds: say --kind {}", found.app.name, question.tenant, names.join(" or "))))
+            Err(Failure::Usage(format!(
+                "{} in {} has credentials of several kinds: say --kind {}",
+                found.app.name,
+                question.tenant,
+                names.join(" or ")
+            )))
         }
     }
 }
@@ -252,7 +264,8 @@ fn fits(gate: &GateRules, kind: CredentialKindId, question: &Question) -> bool {
 }
 
 fn misfit(kind: &str, question: &Question) -> String {
-    let kind = if kind.is_empty() { "no such credential".to_owned() } else { format!("no credential of the kind {kind}") };
+    let kind =
+        if kind.is_empty() { "no such credential".to_owned() } else { format!("no credential of the kind {kind}") };
     match (question.actor, &question.user) {
         (Some(Actor::User), None) => format!("{kind} is known to act as a user; name the user with --user"),
         (Some(Actor::User), Some(_)) | (None, Some(_)) => format!("{kind} can act as a user"),
@@ -304,7 +317,8 @@ fn near_operation(gate: &GateRules, view: &RequestView<'_>) -> Option<String> {
         return Some(format!("the catalog of {} has this path, but not with {}", gate.catalog.product, view.method));
     }
     let path: Vec<&str> = view.path.trim_start_matches('/').split('/').collect();
-    let operations = gate.catalog.operations.iter().filter(|one| one.method == *view.method || view.method == http::Method::POST);
+    let operations =
+        gate.catalog.operations.iter().filter(|one| one.method == *view.method || view.method == http::Method::POST);
     let near = operations.filter_map(|operation| Some((distance(&operation.template, &path)?, operation)));
     let (_, operation) = near.min_by_key(|(distance, _)| *distance)?;
     Some(format!("did you mean {} {} ({})?", operation.method, operation.template, operation.id))

@@ -133,9 +133,13 @@ fn gate(loaded: &Loaded, args: &ExplainArgs) -> Result<Arc<GateRules>, Failure> 
     if let Some(name) = &args.gate {
         let found = loaded.gates.iter().find(|gate| *gate.name == **name);
         let all: Vec<_> = loaded.gates.iter().collect();
-        let gate = found.ok_or_else(|| Failure::Usage(format!("no gate is named `{name}`; there are: {}", names(&all))))?;
+        let gate =
+            found.ok_or_else(|| Failure::Usage(format!("no gate is named `{name}`; there are: {}", names(&all))))?;
         if *gate.catalog.product != *product {
-            return Err(Failure::Usage(format!("the gate `{name}` is for {}, not for {product}", gate.catalog.product)));
+            return Err(Failure::Usage(format!(
+                "the gate `{name}` is for {}, not for {product}",
+                gate.catalog.product
+            )));
         }
         return Ok(Arc::clone(gate));
     }
@@ -144,6 +148,8 @@ fn gate(loaded: &Loaded, args: &ExplainArgs) -> Result<Arc<GateRules>, Failure> 
         [one] => Ok(Arc::clone(one)),
         [] if loaded.gates.is_empty() => Ok(Arc::new(ask::plain_gate(loaded, product, &args.tenant)?)),
         [] => Err(Failure::Usage(format!("no gate of the configuration is for {product}"))),
-        several => Err(Failure::Usage(format!("several gates are for {product}: say --gate with one of {}", names(several)))),
+        several => {
+            Err(Failure::Usage(format!("several gates are for {product}: say --gate with one of {}", names(several))))
+        }
     }
 }

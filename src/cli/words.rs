@@ -59,17 +59,12 @@ pub fn taken_scopes(catalog: &Catalog, part: &Part, takes: Takes) -> String {
 }
 
 /// The scopes from which the closure follows; of two that follow from each other the first.
-fn generators(
-    catalog: &Catalog,
-    set: &ScopeSet,
-    closure: impl Fn(&Catalog, ScopeId) -> Option<ScopeSet>,
-) -> String {
+fn generators(catalog: &Catalog, set: &ScopeSet, closure: impl Fn(&Catalog, ScopeId) -> Option<ScopeSet>) -> String {
     let gives = |one: ScopeId, other: ScopeId| closure(catalog, one).is_some_and(|set| set.contains(other));
     let follows = |scope: ScopeId| {
         set.iter().any(|other| other != scope && gives(other, scope) && (!gives(scope, other) || other < scope))
     };
-    let names: Vec<&str> =
-        set.iter().filter(|scope| !follows(*scope)).map(|scope| catalog.scope_name(scope)).collect();
+    let names: Vec<&str> = set.iter().filter(|scope| !follows(*scope)).map(|scope| catalog.scope_name(scope)).collect();
     names.join(", ")
 }
 

@@ -107,7 +107,9 @@ impl<'t> About<'t> {
         let place = file.display();
         let says = match has_grants {
             true => format!("to permit it, add under `grants:` in {place}, after line {line}:"),
-            false => format!("to permit it, add to the document of {} in {place}, with `grants:` above it:", self.app.name),
+            false => {
+                format!("to permit it, add to the document of {} in {place}, with `grants:` above it:", self.app.name)
+            }
         };
         WouldChange { does: "add", file: Some(file), line: Some(line), yaml: Some(grant), says }
     }
@@ -121,13 +123,16 @@ impl<'t> About<'t> {
                 let apps = self.excepted(rule);
                 let says = match &apps {
                     Some((line, _)) => format!(
-                        "to except this app from the guardrail {name}, write at {}:{line}:", rule.file.display()
+                        "to except this app from the guardrail {name}, write at {}:{line}:",
+                        rule.file.display()
                     ),
                     None => format!("to except this app from the guardrail {name}, take it out of `apps`"),
                 };
                 ("change", apps.map(|(_, yaml)| yaml), says)
             }
-            RuleKind::Suspension => ("delete", self.text_of(rule), format!("to permit it, delete the suspension at {place}:")),
+            RuleKind::Suspension => {
+                ("delete", self.text_of(rule), format!("to permit it, delete the suspension at {place}:"))
+            }
             RuleKind::Revocation | RuleKind::Grant | RuleKind::Installation => {
                 ("delete", self.text_of(rule), format!("to permit it, delete the revocation at {place}:"))
             }
@@ -157,12 +162,19 @@ impl<'t> About<'t> {
         let now_ms = self.told.question.at_ms;
         let yaml = format!(
             "{{version: 1, app: {}, install_windows: [{{tenant: {}, from: {}, until: {}, reason: …}}]}}",
-            self.app.name, yaml_word(&self.installation.tenant), time_text(now_ms), time_text(now_ms.saturating_add(DAY_MS))
+            self.app.name,
+            yaml_word(&self.installation.tenant),
+            time_text(now_ms),
+            time_text(now_ms.saturating_add(DAY_MS))
         );
         let overrides = self.told.loaded.config.as_ref().and_then(|config| config.overrides.as_deref());
         let says = match overrides {
-            Some(folder) => format!("to open the install window for a day, write as a file of its own in {}:", folder.display()),
-            None => "to open the install window for a day, write as a file of its own in the folder `overrides`:".to_owned(),
+            Some(folder) => {
+                format!("to open the install window for a day, write as a file of its own in {}:", folder.display())
+            }
+            None => {
+                "to open the install window for a day, write as a file of its own in the folder `overrides`:".to_owned()
+            }
         };
         Some(WouldChange { does: "add", file: overrides.map(Arc::from), line: None, yaml: Some(yaml), says })
     }
@@ -181,7 +193,13 @@ impl<'t> About<'t> {
         let (part, grant, _) = self.nearest()?;
         let file = part.file.clone()?;
         let says = format!("to permit it, write in the grant at {}:{}:", file.display(), grant.line);
-        Some(WouldChange { does: "change", line: Some(grant.line), yaml: Some(yaml(part, grant)?), says, file: Some(file) })
+        Some(WouldChange {
+            does: "change",
+            line: Some(grant.line),
+            yaml: Some(yaml(part, grant)?),
+            says,
+            file: Some(file),
+        })
     }
 
     fn actors(&self) -> String {
@@ -209,8 +227,15 @@ impl<'t> About<'t> {
     fn user_to_add(&self) -> Option<WouldChange> {
         let Some(user) = self.told.question.user.as_deref() else {
             let (part, grant, _) = self.nearest()?;
-            let says = "the grant is for named users, and the caller names none: a credential with `user:` would".to_owned();
-            return Some(WouldChange { does: "change", file: part.file.clone(), line: Some(grant.line), yaml: None, says });
+            let says =
+                "the grant is for named users, and the caller names none: a credential with `user:` would".to_owned();
+            return Some(WouldChange {
+                does: "change",
+                file: part.file.clone(),
+                line: Some(grant.line),
+                yaml: None,
+                says,
+            });
         };
         self.at_rule(|part, grant| {
             let users = part.condition(grant.condition)?.users.as_ref()?;

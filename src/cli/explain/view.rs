@@ -35,10 +35,12 @@ impl<'t> Told<'t> {
         let explanation = &self.answered.explanation;
         match explanation.denial() {
             Some(denial) => denial.rule.as_ref(),
-            None => held_line(&explanation.needs).and_then(|line| line.iter().find_map(|(_, standing)| match standing {
-                Standing::Held(rule) => rule.as_ref(),
-                Standing::Missing | Standing::Revoked(_) => None,
-            })),
+            None => held_line(&explanation.needs).and_then(|line| {
+                line.iter().find_map(|(_, standing)| match standing {
+                    Standing::Held(rule) => rule.as_ref(),
+                    Standing::Missing | Standing::Revoked(_) => None,
+                })
+            }),
         }
     }
 }
@@ -140,7 +142,8 @@ fn needs(told: &Told<'_>, paint: Paint, out: &mut dyn io::Write) -> io::Result<(
         writeln!(out, "    {}{}", name, paint.dim(other))?;
         for (index, line) in vocabulary.lines.iter().enumerate() {
             let lead = if index == 0 { "     " } else { "  or " };
-            let words: Vec<String> = line.iter().map(|(scope, standing)| stands(told, *scope, standing, paint)).collect();
+            let words: Vec<String> =
+                line.iter().map(|(scope, standing)| stands(told, *scope, standing, paint)).collect();
             writeln!(out, "  {lead}{}", words.join(&format!("\n       {} ", paint.dim("and"))))?;
         }
     }
@@ -205,7 +208,8 @@ pub fn json(told: &Told<'_>) -> Value {
     let explanation = &told.answered.explanation;
     let denial = explanation.denial();
     let words = |names: &[std::sync::Arc<str>]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-    let place = |rule: &RuleRef| json!({"file": rule.file.display().to_string(), "line": rule.line, "kind": kind(rule)});
+    let place =
+        |rule: &RuleRef| json!({"file": rule.file.display().to_string(), "line": rule.line, "kind": kind(rule)});
     let change = change::would_change(told);
     json!({
         "decision": if explanation.is_permitted() { "permit" } else { "deny" },
