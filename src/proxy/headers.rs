@@ -66,7 +66,7 @@ pub fn refuse_head(method: &Method, version: Version, headers: &HeaderMap) -> Op
 /// True for a request's field that is not passed on.
 pub fn is_stripped(name: &str) -> bool {
     match name.as_bytes().first().map(u8::to_ascii_lowercase) {
-        Some(b'x' | b'c' | b'f' | b'h' | b'k' | b'p' | b'r' | b's' | b't' | b'u' | b'e') => {
+        Some(b'a' | b'x' | b'c' | b'f' | b'h' | b'k' | b'p' | b'r' | b's' | b't' | b'u' | b'e') => {
             contains_folded(&NEVER_FROM_A_CLIENT, name)
                 || contains_folded(&HOP_BY_HOP, name)
                 || NEVER_FROM_A_CLIENT_PREFIXES.iter().any(|prefix| starts_folded(name, prefix))
@@ -131,7 +131,8 @@ pub fn clean_response(headers: &mut HeaderMap) {
             headers.insert(header::CONTENT_LENGTH, length);
         }
     }
-    for name in [header::CONNECTION, header::UPGRADE, header::TE, header::ALT_SVC] {
+    // A session that the product opens is a credential of its own: the app could walk around the gate with it.
+    for name in [header::CONNECTION, header::UPGRADE, header::TE, header::ALT_SVC, header::SET_COOKIE] {
         headers.remove(name);
     }
     for name in ["keep-alive", "proxy-connection"] {
@@ -231,6 +232,10 @@ mod tests {
             "x_http_method_override",
             "x-envoy-original-path",
             "x_scopegate_decision",
+            "cookie",
+            "x_api_key",
+            "private-token",
+            "x-auth-token",
             "proxy",
             "te",
             "keep_alive",
@@ -239,8 +244,7 @@ mod tests {
         ] {
             assert!(is_stripped(name), "{name}");
         }
-        for name in ["authorization", "x-atlassian-token", "x-slack-signature", "accept", "x-auth-token", "user-agent"]
-        {
+        for name in ["authorization", "x-atlassian-token", "x-slack-signature", "accept", "user-agent"] {
             assert!(!is_stripped(name), "{name}");
         }
     }

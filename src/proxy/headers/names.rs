@@ -17,12 +17,17 @@ pub const HOP_BY_HOP: [&str; 11] = [
 
 /// Fields in which a product may read who calls, from where, or what is asked, and which only a proxy may write.
 /// They are stripped always, not only where this proxy sets them (Caddy CVE-2026-30851).
-pub const NEVER_FROM_A_CLIENT: [&str; 40] = [
+pub const NEVER_FROM_A_CLIENT: [&str; 47] = [
+    "api-key",
     "cf-connecting-ip",
     "client-ip",
+    // A second credential, which nothing here evaluates: the product might believe it more than the judged one.
+    "cookie",
+    "cookie2",
     "fastly-client-ip",
     "forwarded",
     "front-end-https",
+    "private-token",
     "proxy",
     "remote-addr",
     "remote-email",
@@ -33,9 +38,12 @@ pub const NEVER_FROM_A_CLIENT: [&str; 40] = [
     "ssl-client-cert",
     "ssl-client-verify",
     "true-client-ip",
+    "x-access-token",
+    "x-api-key",
     "x-auth-email",
     "x-auth-groups",
     "x-auth-roles",
+    "x-auth-token",
     "x-auth-user",
     "x-auth-username",
     "x-client-cert",
