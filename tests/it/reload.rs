@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod torture;
 mod world;
 
 use std::fs;

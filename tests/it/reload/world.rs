@@ -59,6 +59,10 @@ impl World {
         self.root.path().join("policies")
     }
 
+    pub fn catalogs(&self) -> Arc<Catalogs> {
+        Arc::clone(&self.catalogs)
+    }
+
     pub fn start(&mut self) -> Result<(), Vec<Problem>> {
         let settings = Settings {
             policies: self.policies(),
