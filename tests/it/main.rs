@@ -1,6 +1,7 @@
 //! scopegate, tested from outside: one binary, one module per theme.
 
 mod catalog;
+mod e2e;
 mod folder;
 mod operations;
 mod proxy_io;

@@ -7,4 +7,6 @@
     reason = "clippy takes only functions with #[test] for tests; these are their helpers"
 )]
 
+pub mod client;
+pub mod gate;
 pub mod upstream;
