@@ -19,7 +19,6 @@ pub mod serve;
 pub mod test;
 pub mod version;
 pub mod words;
-pub mod version;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;

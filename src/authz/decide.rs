@@ -129,7 +129,8 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
         return Wanted::Nothing;
     }
     let Some(states) = &snapshot.states else { return Wanted::Nothing };
-    let facts = Facts { now_ms, body: BodyFacts::NotHeld };
+    // What the head alone shows; evidence that may stand in the body is still to come.
+    let facts = Facts { now_ms, body: BodyFacts::Empty };
     let credentials = product_of(snapshot, gate).and_then(|product| states.newest.product(product.id));
     match credentials.map(|policy| identify(gate, &policy.credentials, request, &facts)) {
         Some(Ok(_)) => Wanted::Body,

@@ -109,6 +109,10 @@ pub fn identify<'p>(
         }
     }
     for name in &gate.catalog.tokens.body {
+        if matches!(facts.body, BodyFacts::NotHeld) {
+            evidence.outcome.unread = true;
+            break;
+        }
         if let Some(value) = facts.body.argument(name)?.one()? {
             let is_form = matches!(facts.body, BodyFacts::Form(_));
             evidence.token(Token::of(value.as_bytes()), if is_form { Place::Form } else { Place::Json });
@@ -138,6 +142,8 @@ struct Outcome {
     failed: bool,
     unknown: bool,
     differ: bool,
+    /// Evidence may stand in the body, which was not read.
+    unread: bool,
     url_signed: bool,
     stood_in: KeyPlaces,
     unknown_digest: Option<[u8; 32]>,
@@ -196,9 +202,15 @@ impl<'p> Evidence<'_, 'p> {
             ));
         }
         if outcome.unknown {
-            let unknown_digest = outcome.unknown_digest.filter(|_| outcome.pieces == 1);
+            let unknown_digest = outcome.unknown_digest.filter(|_| outcome.pieces == 1 && !outcome.unread);
             let why = "no policy knows a credential in the request, or this gate does not take its kind";
             return Err(NotIdentified { unknown_digest, ..NotIdentified::new(Reason::UnknownApp, why) });
+        }
+        if outcome.unread {
+            return Err(NotIdentified::new(
+                Reason::BadRequest,
+                "a credential may stand in the body, which was not read",
+            ));
         }
         if outcome.differ {
             return Err(NotIdentified::new(Reason::Unidentified, "the request shows two different credentials"));
