@@ -16,6 +16,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::authz::catalog::{Catalog, builtin};
+use crate::authz::gate::GateRules;
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::snapshot::Snapshot;
 use crate::config::Config;
@@ -90,6 +91,17 @@ pub fn catalogs(config: Option<&Config>) -> Result<Vec<Arc<Catalog>>, Vec<Proble
         }
     }
     Ok(all)
+}
+
+/// The rules of each gate, for whoever judges without serving. A gate whose catalog cannot be read is left out:
+/// `catalogs` says why.
+pub fn gate_rules(config: &Config, catalogs: &Catalogs) -> Vec<Arc<GateRules>> {
+    let rules = config.gates.iter().filter_map(|gate| {
+        let catalog = load_catalog(&gate.catalog).ok()??;
+        let shared = Arc::clone(&catalogs.by_name(&catalog.product)?.catalog);
+        Some(Arc::new(gates::rules(gate, shared)))
+    });
+    rules.collect()
 }
 
 fn load_catalog(source: &CatalogSource) -> Result<Option<Arc<Catalog>>, Vec<Problem>> {

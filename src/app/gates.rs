@@ -90,16 +90,7 @@ fn build_one(
     let recorder = Recorder { gate: gate.name.as_str().into(), metrics: gate_metrics.clone(), lines };
     Ok(Gate {
         labels: Arc::new(Labels::of(&catalog)),
-        rules: Arc::new(GateRules {
-            name: gate.name.as_str().into(),
-            catalog,
-            identify: gate.identify,
-            tenant: gate.tenant.clone(),
-            issue_keys_prefix: gate.issue_keys_prefix,
-            names_as_written: gate.names_as_written,
-            channel_types_prefix: gate.channel_types_prefix,
-            observe_until_ms: gate.observe_until_ms,
-        }),
+        rules: Arc::new(rules(gate, catalog)),
         listener: GateListener {
             address: listen_address(&gate.listen),
             tls,
@@ -112,6 +103,20 @@ fn build_one(
         live: Arc::clone(live),
         shutdown: shutdown.clone(),
     })
+}
+
+/// What the core must know of a gate.
+pub(super) fn rules(gate: &model::Gate, catalog: Arc<Catalog>) -> GateRules {
+    GateRules {
+        name: gate.name.as_str().into(),
+        catalog,
+        identify: gate.identify,
+        tenant: gate.tenant.clone(),
+        issue_keys_prefix: gate.issue_keys_prefix,
+        names_as_written: gate.names_as_written,
+        channel_types_prefix: gate.channel_types_prefix,
+        observe_until_ms: gate.observe_until_ms,
+    }
 }
 
 fn listen_address(listen: &Listen) -> ListenAddress {

@@ -104,16 +104,16 @@ pub fn ask(loaded: &Loaded, gate: &GateRules, question: &Question) -> Result<Ans
         Err(bad) => return Ok(refused(bad)),
     };
     let containers = containers(gate, &question.containers)?;
-    let kind = match loaded.policy().and_then(|policy| found(policy, question)) {
-        Some(found) => kind_of(gate, &found, question)?,
+    let shown = match loaded.policy().and_then(|policy| found(policy, question)) {
+        Some(found) => shown(gate, &found, question)?,
         // The app or tenant is not known: whatever the kind, that is the answer.
-        None => CredentialKindId(0),
+        None => Shown { kind: CredentialKindId(0), user: question.user.as_deref() },
     };
     let asked = Asked {
         app: &question.app,
         tenant: &question.tenant,
-        kind,
-        user: question.user.as_deref(),
+        kind: shown.kind,
+        user: shown.user,
         containers: &containers,
     };
     let facts = Facts { now_ms: question.at_ms, body };
@@ -189,88 +189,102 @@ fn found<'p>(policy: &'p Policy, question: &Question) -> Option<Found<'p>> {
     Some(Found { index, number: u16::try_from(number).ok()?, app, product: policy.product(app.product) })
 }
 
-impl Found<'_> {
-    /// The kinds of credential that the installation has.
-    fn kinds(&self) -> Vec<CredentialKindId> {
+/// What a caller is taken to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Shown<'p> {
+    kind: CredentialKindId,
+    user: Option<&'p str>,
+}
+
+impl<'p> Found<'p> {
+    /// What the credentials of the installation show, each sort once.
+    fn credentials(&self) -> Vec<Shown<'p>> {
         let known = self.product.into_iter().flat_map(|product| {
             product.credentials.by_digest.values().chain(product.credentials.by_client_key.values())
         });
         let own = known.filter(|one| one.app == self.index && one.installation == self.number);
-        let mut kinds: Vec<CredentialKindId> = own.map(|one| one.kind).collect();
-        kinds.sort_unstable_by_key(|kind| kind.0);
-        kinds.dedup();
-        kinds
+        let mut shown: Vec<Shown<'p>> = own.map(|one| Shown { kind: one.kind, user: one.user.as_deref() }).collect();
+        shown.sort_unstable();
+        shown.dedup();
+        shown
     }
 }
 
-/// The kind of credential that is asked about: the one written, else the only one that fits. It never guesses.
-fn kind_of(gate: &GateRules, found: &Found<'_>, question: &Question) -> Result<CredentialKindId, Failure> {
+/// What the caller shows: the one credential of the installation that fits the question, else a credential of the one
+/// kind that could fit. It never guesses.
+fn shown<'p>(gate: &GateRules, found: &Found<'p>, question: &'p Question) -> Result<Shown<'p>, Failure> {
     let catalog = &gate.catalog;
-    let name = |kind: &CredentialKindId| catalog.kinds.get(usize::from(kind.0)).map_or("?", |kind| &*kind.name);
-    let fits = |kind: &CredentialKindId| fits(gate, *kind, question);
-    if let Some(written) = &question.kind {
-        let known = catalog.kind(written).ok_or_else(|| {
-            let known: Vec<&str> = catalog.kinds.iter().map(|kind| &*kind.name).collect();
-            Failure::Usage(format!(
-                "{} has no credential of the kind `{written}`, but: {}",
-                catalog.product,
-                known.join(", ")
-            ))
-        })?;
-        return fits(&known).then_some(known).ok_or_else(|| Failure::Usage(misfit(written, question)));
+    let written = question.kind.as_deref().map(|kind| known_kind(gate, kind)).transpose()?;
+    let of_kind = |kind: CredentialKindId| written.is_none_or(|written| written == kind);
+    let own: Vec<Shown<'p>> = found.credentials().into_iter().filter(|one| of_kind(one.kind)).collect();
+    let exact: Vec<Shown<'p>> = own
+        .iter()
+        .copied()
+        .filter(|one| {
+            let user = question.user.as_deref();
+            fits(gate, one.kind, question.actor, one.user) && (user.is_none() || user == one.user)
+        })
+        .collect();
+    match &exact[..] {
+        [one] => return Ok(*one),
+        [] => {}
+        several => return Err(several_fit(gate, found, several)),
     }
-    let own = found.kinds();
-    let fitting: Vec<CredentialKindId> = own.iter().copied().filter(fits).collect();
-    match &fitting[..] {
-        [one] => Ok(*one),
-        [] if own.is_empty() => {
-            let all = (0..=u8::MAX).zip(&catalog.kinds).map(|(number, _)| CredentialKindId(number));
-            all.into_iter().find(fits).ok_or_else(|| Failure::Usage(misfit("", question)))
-        }
-        [] => {
-            let names: Vec<&str> = own.iter().map(name).collect();
-            Err(Failure::Usage(format!(
-                "{}; {} in {} has: {}",
-                misfit("", question),
-                found.app.name,
-                question.tenant,
-                names.join(", ")
-            )))
-        }
+    let user = question.user.as_deref();
+    let mut kinds: Vec<CredentialKindId> = own.iter().map(|one| one.kind).collect();
+    if own.is_empty() {
+        kinds = (0..=u8::MAX).zip(&catalog.kinds).map(|(number, _)| CredentialKindId(number)).collect();
+    }
+    kinds.dedup();
+    kinds.retain(|kind| of_kind(*kind) && fits(gate, *kind, question.actor, user));
+    match &kinds[..] {
+        [kind, rest @ ..] if own.is_empty() || rest.is_empty() => Ok(Shown { kind: *kind, user }),
+        [] => Err(Failure::Usage(misfit(question))),
         several => {
-            let names: Vec<&str> = several.iter().map(name).collect();
-            Err(Failure::Usage(format!(
-                "{} in {} has credentials of several kinds: say --kind {}",
-                found.app.name,
-                question.tenant,
-                names.join(" or ")
-            )))
+            let several: Vec<Shown<'_>> = several.iter().map(|kind| Shown { kind: *kind, user }).collect();
+            Err(several_fit(gate, found, &several))
         }
     }
 }
 
-/// Whether a credential of this kind can stand for the actor that is asked about.
-fn fits(gate: &GateRules, kind: CredentialKindId, question: &Question) -> bool {
+fn known_kind(gate: &GateRules, written: &str) -> Result<CredentialKindId, Failure> {
+    let catalog = &gate.catalog;
+    catalog.kind(written).ok_or_else(|| {
+        let known = catalog.kinds.iter().map(|kind| &*kind.name).collect::<Vec<_>>().join(", ");
+        Failure::Usage(format!("{} has no credential of the kind `{written}`, but: {known}", catalog.product))
+    })
+}
+
+fn several_fit(gate: &GateRules, found: &Found<'_>, several: &[Shown<'_>]) -> Failure {
+    let words = several.iter().map(|shown| {
+        let kind = gate.catalog.kinds.get(usize::from(shown.kind.0)).map_or("?", |kind| &*kind.name);
+        shown.user.map_or_else(|| format!("--kind {kind}"), |user| format!("--kind {kind} --user {user}"))
+    });
+    let words = words.collect::<Vec<_>>().join(", or ");
+    Failure::Usage(format!("{} has several credentials there; say {words}", found.app.name))
+}
+
+/// Whether a credential of this kind, with or without a user, stands for the actor that is asked about.
+fn fits(gate: &GateRules, kind: CredentialKindId, actor: Option<Actor>, user: Option<&str>) -> bool {
     let Some(kind) = gate.catalog.kinds.get(usize::from(kind.0)) else { return false };
-    match (kind.actor, question.actor) {
+    match (kind.actor, actor) {
         (ActorRule::App, Some(Actor::User)) | (ActorRule::User, Some(Actor::App)) => false,
-        (ActorRule::App, None) => question.user.is_none(),
-        (ActorRule::App, Some(Actor::App)) | (ActorRule::User, _) => true,
+        (ActorRule::App, _) => user.is_none(),
+        (ActorRule::User, _) | (ActorRule::Evidence, None) => true,
         // Whether it stands for a user is told by the user alone.
-        (ActorRule::Evidence, Some(Actor::User)) => question.user.is_some(),
-        (ActorRule::Evidence, Some(Actor::App)) => question.user.is_none(),
-        (ActorRule::Evidence, None) => true,
+        (ActorRule::Evidence, Some(Actor::User)) => user.is_some(),
+        (ActorRule::Evidence, Some(Actor::App)) => user.is_none(),
     }
 }
 
-fn misfit(kind: &str, question: &Question) -> String {
-    let kind =
-        if kind.is_empty() { "no such credential".to_owned() } else { format!("no credential of the kind {kind}") };
+fn misfit(question: &Question) -> String {
+    let kind = question.kind.as_ref().map_or_else(String::new, |kind| format!(" of the kind {kind}"));
+    let none = format!("no credential{kind} of {} in {}", question.app, question.tenant);
     match (question.actor, &question.user) {
-        (Some(Actor::User), None) => format!("{kind} is known to act as a user; name the user with --user"),
-        (Some(Actor::User), Some(_)) | (None, Some(_)) => format!("{kind} can act as a user"),
-        (Some(Actor::App), Some(_)) => format!("{kind} acts as the app while it names a user"),
-        (Some(Actor::App), None) | (None, None) => format!("{kind} can act as the app"),
+        (Some(Actor::User), None) => format!("{none} is known to act as a user; name the user with --user"),
+        (Some(Actor::User), Some(_)) | (None, Some(_)) => format!("{none} can act as a user"),
+        (Some(Actor::App), Some(_)) => format!("{none} acts as the app while it names a user"),
+        (Some(Actor::App), None) | (None, None) => format!("{none} can act as the app"),
     }
 }
 

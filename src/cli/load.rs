@@ -14,7 +14,7 @@ use crate::authz::policy::file::{Origin, parse};
 use crate::authz::policy::link::Secrets;
 use crate::authz::policy::store::{Change, Content, Store};
 use crate::authz::snapshot::Snapshot;
-use crate::config::model::{CatalogSource, Config, Gate};
+use crate::config::Config;
 use crate::control::folder::{FILE_BYTES_MAX, Folder, Held, Verify, read};
 use crate::problem::{At, Problem, file_name};
 
@@ -36,6 +36,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Option<Config>,
+    pub config_path: Option<PathBuf>,
     pub gates: Vec<Arc<GateRules>>,
     pub catalogs: Arc<Catalogs>,
     /// Without states where something is broken: a gate would not start on it.
@@ -57,14 +58,6 @@ pub struct Counts {
     pub names: usize,
 }
 
-/// What a configuration says, with its catalogs.
-#[derive(Debug, Default)]
-pub struct Gates {
-    pub config: Option<Config>,
-    pub gates: Vec<Arc<GateRules>>,
-    pub catalogs: Vec<Arc<Catalog>>,
-}
-
 impl Sources {
     /// What stands where a command looks when nobody says.
     pub fn usual() -> Option<Self> {
@@ -78,22 +71,24 @@ impl Sources {
 /// Reads everything. What cannot be read is among the problems.
 pub fn load(sources: &Sources, now_ms: i64) -> Loaded {
     let mut problems = Vec::new();
-    let gates = gates(sources, &mut problems);
-    let catalogs = Arc::new(Catalogs::new(gates.catalogs));
+    let config = sources.config.as_ref().and_then(|path| {
+        let read = crate::config::load(path, &|name| builtin::catalog(name).is_some());
+        read.map_err(|mut found| problems.append(&mut found)).ok()
+    });
+    let catalogs = Arc::new(Catalogs::new(catalogs(sources, config.as_ref(), &mut problems)));
     let mut policies = sources.policies.clone();
-    policies.extend(gates.config.iter().map(|config| plain(&config.policies)));
+    policies.extend(config.iter().map(|config| plain(&config.policies)));
     let mut changes = Vec::new();
     for path in &policies {
         read_path(path, Origin::Policy, &mut changes, &mut problems);
     }
-    let overrides = gates.config.as_ref().and_then(|config| config.overrides.as_deref()).map(plain);
+    let overrides = config.as_ref().and_then(|config| config.overrides.as_deref()).map(plain);
     if let Some(overrides) = overrides.filter(|path| path.exists()) {
         read_path(&overrides, Origin::Override, &mut changes, &mut problems);
     }
-    let mut loaded = judged(catalogs, changes, now_ms, problems);
-    loaded.config = gates.config;
-    loaded.gates = gates.gates;
-    loaded
+    let gates = config.iter().flat_map(|config| crate::app::gate_rules(config, &catalogs)).collect();
+    let config_path = sources.config.clone();
+    Loaded { gates, config, config_path, ..judged(catalogs, changes, now_ms, problems) }
 }
 
 /// Compiles and links what was read.
@@ -120,88 +115,26 @@ fn judged(catalogs: Arc<Catalogs>, changes: Vec<Change>, now_ms: i64, mut proble
     }
     // No command sends anything upstream, so no secret is read.
     let snapshot = store.snapshot(&Secrets::new());
-    Loaded { config: None, gates: Vec::new(), catalogs, snapshot, files, counts, problems, texts }
+    Loaded { config: None, config_path: None, gates: Vec::new(), catalogs, snapshot, files, counts, problems, texts }
 }
 
-/// The gates of the configuration and one catalog for each product: the configuration's, then those given, then the
-/// built-in ones.
-pub fn gates(sources: &Sources, problems: &mut Vec<Problem>) -> Gates {
-    let mut gates = Gates::default();
+/// One catalog for each product: those given, then the configuration's, then the built-in ones.
+fn catalogs(sources: &Sources, config: Option<&Config>, problems: &mut Vec<Problem>) -> Vec<Arc<Catalog>> {
+    let mut catalogs: Vec<Arc<Catalog>> = Vec::new();
     for path in &sources.catalogs {
         match Catalog::load(path) {
-            Ok(catalog) => gates.catalogs.push(Arc::new(catalog)),
+            Ok(catalog) => catalogs.push(Arc::new(catalog)),
             Err(mut found) => problems.append(&mut found),
         }
     }
-    if let Some(path) = &sources.config {
-        match crate::config::load(path, &|name| builtin::catalog(name).is_some()) {
-            Ok(config) => {
-                gates.take(&config, &file_name(path), problems);
-                gates.config = Some(config);
-            }
-            Err(mut found) => problems.append(&mut found),
+    match crate::app::catalogs(config) {
+        Ok(others) => {
+            let given: Vec<Arc<str>> = catalogs.iter().map(|catalog| Arc::clone(&catalog.product)).collect();
+            catalogs.extend(others.into_iter().filter(|catalog| !given.contains(&catalog.product)));
         }
+        Err(mut found) => problems.append(&mut found),
     }
-    for (product, _) in builtin::products() {
-        if !gates.catalogs.iter().any(|catalog| *catalog.product == *product) {
-            gates.catalogs.extend(builtin::catalog(product));
-        }
-    }
-    gates
-}
-
-impl Gates {
-    fn take(&mut self, config: &Config, file: &Arc<Path>, problems: &mut Vec<Problem>) {
-        for gate in &config.gates {
-            let found = match &gate.catalog {
-                CatalogSource::BuiltIn(name) => builtin::catalog(name)
-                    .ok_or_else(|| vec![Problem::error(file, gate.at, format!("no built-in catalog is `{name}`"))]),
-                CatalogSource::File(path) => Catalog::load(&plain(path)).map(Arc::new),
-            };
-            match found {
-                Ok(catalog) => {
-                    if let Some(catalog) = self.one_of_product(catalog, gate, file, problems) {
-                        self.gates.push(Arc::new(rules(gate, catalog)));
-                    }
-                }
-                Err(mut found) => problems.append(&mut found),
-            }
-        }
-    }
-
-    /// Policies are compiled once for each product, so its gates share one catalog.
-    fn one_of_product(
-        &mut self,
-        catalog: Arc<Catalog>,
-        gate: &Gate,
-        file: &Arc<Path>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Arc<Catalog>> {
-        let Some(known) = self.catalogs.iter().find(|known| known.product == catalog.product) else {
-            self.catalogs.push(Arc::clone(&catalog));
-            return Some(catalog);
-        };
-        if known.digest != catalog.digest {
-            let message = format!("the gate `{}` has another catalog of {} than is in use", gate.name, known.product);
-            problems.push(Problem::error(file, gate.at, message).help("use one catalog for all gates of a product"));
-            return None;
-        }
-        Some(Arc::clone(known))
-    }
-}
-
-/// What the core must know of a gate.
-pub fn rules(gate: &Gate, catalog: Arc<Catalog>) -> GateRules {
-    GateRules {
-        name: gate.name.as_str().into(),
-        catalog,
-        identify: gate.identify,
-        tenant: gate.tenant.clone(),
-        issue_keys_prefix: gate.issue_keys_prefix,
-        names_as_written: gate.names_as_written,
-        channel_types_prefix: gate.channel_types_prefix,
-        observe_until_ms: gate.observe_until_ms,
-    }
+    catalogs
 }
 
 /// A folder with all policy files in it, or one file.
@@ -237,7 +170,7 @@ fn read_file(path: &Path) -> Content {
 }
 
 /// `config/../policies` as `policies`, where that is the same place.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

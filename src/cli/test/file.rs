@@ -1,0 +1,384 @@
+//! A file of policy tests: its YAML, checked, with every problem of form at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::authz::decide::Explanation;
+use crate::authz::reason::Reason;
+use crate::cli::ask::{Actor, Question};
+use crate::problem::{At, Problem, did_you_mean, fill_snippets};
+use crate::yaml;
+use crate::yaml::field::{Field, Id, List, WORD_OR_MAP};
+use crate::yaml::time::Moment;
+use crate::yaml::typed::Reader;
+
+/// The one format there is.
+const VERSION: u32 = 1;
+
+/// The cases of one file, and what they are judged by.
+#[derive(Debug)]
+pub struct Suite {
+    pub now_ms: i64,
+    pub policies: Vec<PathBuf>,
+    pub gate: GateSettings,
+    pub cases: Vec<Case>,
+}
+
+/// The gate that requests come through.
+#[derive(Debug, Default)]
+pub struct GateSettings {
+    pub product: Option<String>,
+    pub catalog: Option<PathBuf>,
+    pub issue_keys_prefix: bool,
+    pub names_as_written: bool,
+    pub channel_types_prefix: bool,
+}
+
+#[derive(Debug)]
+pub struct Case {
+    pub name: String,
+    pub line: u32,
+    pub question: Question,
+    pub expected: Expected,
+    /// `file:line` of the rule that must have decided.
+    pub by: Option<String>,
+}
+
+/// The outcome of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Permit,
+    /// Passed only under `observe`.
+    WouldDeny(Reason),
+    Deny(Reason),
+}
+
+impl Expected {
+    pub fn of(explanation: &Explanation) -> Self {
+        match (explanation.is_permitted(), explanation.denial()) {
+            (true, None) => Self::Permit,
+            (true, Some(would)) => Self::WouldDeny(would.reason),
+            (false, denial) => Self::Deny(denial.map_or(Reason::NoPolicy, |denial| denial.reason)),
+        }
+    }
+
+    pub fn is_met_by(&self, got: &Self) -> bool {
+        self == got
+    }
+
+    pub fn text(&self) -> String {
+        match self {
+            Self::Permit => "permit".to_owned(),
+            Self::WouldDeny(reason) => format!("would_deny {reason}"),
+            Self::Deny(reason) => format!("deny {reason}"),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SuiteMirror {
+    version: Field<u32>,
+    now: Field<Moment>,
+    policies: Field<Paths>,
+    gate: Field<GateMirror>,
+    cases: Field<List<CaseMirror>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct GateMirror {
+    product: Field<Id>,
+    catalog: Field<Id>,
+    issue_keys: Field<PrefixWord>,
+    names: Field<AsWrittenWord>,
+    channel_types: Field<PrefixWord>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PrefixWord {
+    Prefix,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AsWrittenWord {
+    AsWritten,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActorWord {
+    App,
+    User,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CaseMirror {
+    name: Field<String>,
+    app: Field<Id>,
+    tenant: Field<Id>,
+    actor: Field<ActorWord>,
+    user: Field<Id>,
+    kind: Field<Id>,
+    at: Field<Moment>,
+    request: Field<String>,
+    body: Field<String>,
+    containers: Field<List<Id>>,
+    expect: Field<ExpectMirror>,
+    by: Field<Id>,
+}
+
+/// One path, or several.
+#[derive(Debug)]
+struct Paths(Vec<PathBuf>);
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PathsVisitor)
+    }
+}
+
+struct PathsVisitor;
+
+impl<'de> serde::de::Visitor<'de> for PathsVisitor {
+    type Value = Paths;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a path or a list of paths")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Paths, E> {
+        Ok(Paths(vec![path.into()]))
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Paths, A::Error> {
+        let mut paths = Vec::new();
+        while let Some(Id(path)) = seq.next_element()? {
+            paths.push(path.into());
+        }
+        if paths.is_empty() { Err(serde::de::Error::custom("an empty list names no policy")) } else { Ok(Paths(paths)) }
+    }
+}
+
+/// `permit`, `{deny: reason}` or `{would_deny: reason}`.
+#[derive(Debug)]
+struct ExpectMirror(Expected);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OutcomeMirror {
+    deny: Field<ReasonWord>,
+    would_deny: Field<ReasonWord>,
+}
+
+#[derive(Debug)]
+struct ReasonWord(Reason);
+
+impl<'de> Deserialize<'de> for ReasonWord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(ReasonWord).map_err(|_| {
+            let near = did_you_mean(&text, Reason::ALL.map(Reason::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            serde::de::Error::custom(format!("`{text}` is no reason{near}"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ExpectMirror {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_struct(WORD_OR_MAP, &["deny", "would_deny"], ExpectVisitor)
+    }
+}
+
+struct ExpectVisitor;
+
+impl<'de> serde::de::Visitor<'de> for ExpectVisitor {
+    type Value = ExpectMirror;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("`permit`, `{deny: reason}` or `{would_deny: reason}`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<ExpectMirror, E> {
+        match word {
+            "permit" => Ok(ExpectMirror(Expected::Permit)),
+            other => Err(E::invalid_type(serde::de::Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<ExpectMirror, A::Error> {
+        let outcome = OutcomeMirror::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        match (outcome.deny.into_value(), outcome.would_deny.into_value()) {
+            (Some(ReasonWord(reason)), None) => Ok(ExpectMirror(Expected::Deny(reason))),
+            (None, Some(ReasonWord(reason))) => Ok(ExpectMirror(Expected::WouldDeny(reason))),
+            _ => Err(serde::de::Error::custom("write one of `deny` and `would_deny`, with its reason")),
+        }
+    }
+}
+
+/// Reads one file. `None` with an error among the problems.
+pub fn parse(file: &Arc<Path>, text: &str) -> (Option<Suite>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let sources = yaml::read(file, text, &mut problems);
+    if let Some(second) = sources.get(1) {
+        problems.push(Problem::error(file, second.root.at, "a file of policy tests is one document"));
+    }
+    let suite = sources.first().and_then(|source| {
+        let reader = Reader::new(source);
+        let mirror = reader.read(&source.root).into_value();
+        let suite = mirror.and_then(|mirror| suite(&reader, mirror, source.root.at));
+        problems.extend(reader.into_problems());
+        suite
+    });
+    problems.sort_by_key(|problem| problem.at);
+    fill_snippets(&mut problems, text);
+    let broken = problems.iter().any(Problem::is_error);
+    (suite.filter(|_| !broken), problems)
+}
+
+fn suite(reader: &Reader<'_>, mirror: SuiteMirror, at: At) -> Option<Suite> {
+    match mirror.version.spanned() {
+        None if mirror.version.is_absent() => {
+            reader.error_with_help(at, "the file lacks `version`", "write `version: 1`")
+        }
+        Some(version) if version.value != VERSION => {
+            reader.error_with_help(
+                version.at,
+                "this version of the format is not known",
+                "this release reads `version: 1`",
+            );
+        }
+        _ => {}
+    }
+    let now = wanted(
+        reader,
+        mirror.now,
+        at,
+        "the file lacks `now`",
+        "write the time of its cases, such as `now: 2026-11-22`",
+    );
+    let policies = wanted(
+        reader,
+        mirror.policies,
+        at,
+        "the file lacks `policies`",
+        "write the folder, such as `policies: ../policies`",
+    );
+    let cases = wanted(reader, mirror.cases, at, "the file lacks `cases`", "write at least one case");
+    let now_ms = now.as_ref().map_or(0, |Moment(ms)| *ms);
+    let cases: Vec<Case> = cases?
+        .into_iter()
+        .filter_map(|field| {
+            let at = field.at().unwrap_or(at);
+            case(reader, field.into_value()?, at, now_ms)
+        })
+        .collect();
+    if cases.is_empty() {
+        reader.error_with_help(at, "the file has no case: it tests nothing", "write at least one case");
+    }
+    let gate = mirror.gate.into_value().map(gate).unwrap_or_default();
+    now?;
+    Some(Suite { now_ms, policies: policies?.0, gate, cases })
+}
+
+fn gate(mirror: GateMirror) -> GateSettings {
+    GateSettings {
+        product: mirror.product.into_value().map(|Id(product)| product),
+        catalog: mirror.catalog.into_value().map(|Id(path)| path.into()),
+        issue_keys_prefix: mirror.issue_keys.value().is_some(),
+        names_as_written: mirror.names.value().is_some(),
+        channel_types_prefix: mirror.channel_types.value().is_some(),
+    }
+}
+
+fn case(reader: &Reader<'_>, mirror: CaseMirror, at: At, now_ms: i64) -> Option<Case> {
+    let name = wanted(reader, mirror.name, at, "the case lacks `name`", "say in a few words what it shows");
+    let app = wanted(reader, mirror.app, at, "the case lacks `app`", "write `app: product/name`");
+    let tenant = wanted(reader, mirror.tenant, at, "the case lacks `tenant`", "write the tenant's id");
+    let request = wanted(reader, mirror.request, at, "the case lacks `request`", "write METHOD PATH");
+    let expect = wanted(reader, mirror.expect, at, "the case lacks `expect`", "write `permit` or `{deny: reason}`");
+    let request = request?;
+    let Some((method, target)) = request.trim().split_once(' ') else {
+        reader.error_with_help(
+            at,
+            format!("`{request}` is no request"),
+            "write METHOD PATH, such as `GET /rest/api/3/issue/PROJ-1`",
+        );
+        return None;
+    };
+    let by = mirror.by.into_spanned().map(|by| (by.value.0, by.at));
+    if let Some((by, at)) =
+        by.as_ref().filter(|(by, _)| !by.rsplit_once(':').is_some_and(|(_, line)| line.parse::<u32>().is_ok()))
+    {
+        reader.error_with_help(*at, format!("`{by}` names no line"), "write file:line, such as `jira.yaml:12`");
+    }
+    let containers = mirror.containers.into_value().unwrap_or_default();
+    let question = Question {
+        app: app?.0,
+        tenant: tenant?.0,
+        actor: mirror.actor.into_value().map(|word| match word {
+            ActorWord::App => Actor::App,
+            ActorWord::User => Actor::User,
+        }),
+        user: mirror.user.into_value().map(|Id(user)| user),
+        kind: mirror.kind.into_value().map(|Id(kind)| kind),
+        at_ms: mirror.at.into_value().map_or(now_ms, |Moment(ms)| ms),
+        containers: containers.into_iter().filter_map(Field::into_value).map(|Id(text)| text).collect(),
+        method: method.to_ascii_uppercase(),
+        target: target.trim().to_owned(),
+        body: mirror.body.into_value().map(String::into_bytes),
+    };
+    let expected = expect?.0;
+    Some(Case { name: name?, line: at.line, question, expected, by: by.map(|(by, _)| by) })
+}
+
+fn wanted<T>(reader: &Reader<'_>, field: Field<T>, at: At, lacks: &str, help: &str) -> Option<T> {
+    if field.is_absent() {
+        reader.error_with_help(at, lacks, help);
+    }
+    field.into_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::file_name;
+
+    #[test]
+    fn every_problem_of_form_is_told_at_once() {
+        let text = "version: 1\nnow: soon\ncases:\n  - {name: a, app: jira/a, tenant: t, request: GET, expect: {deny: missing_scop}}\n  - {nme: b}\n";
+        let (suite, problems) = parse(&file_name("t.yaml"), text);
+        assert!(suite.is_none());
+        let all: String = problems
+            .iter()
+            .map(|problem| format!("{}: {} {:?}\n", problem.at.line, problem.message, problem.help))
+            .collect();
+        for part in [
+            "`soon` is no time",
+            "lacks `policies`",
+            "`missing_scop` is no reason; did you mean `missing_scope`?",
+            "unknown key `nme`",
+            "lacks `expect`",
+        ] {
+            assert!(all.contains(part), "{part} in\n{all}");
+        }
+    }
+
+    #[test]
+    fn a_case_takes_its_clock_from_the_file_unless_it_has_one() {
+        let text = "version: 1\nnow: 2026-11-22\npolicies: p\ncases:\n  - {name: a, app: jira/a, tenant: t, request: get /x, expect: permit}\n  - {name: b, app: jira/a, tenant: t, at: 2026-11-23, request: GET /x, expect: {would_deny: expired}}\n";
+        let (suite, problems) = parse(&file_name("t.yaml"), text);
+        assert_eq!(problems, []);
+        let suite = suite.unwrap();
+        let times: Vec<i64> = suite.cases.iter().map(|case| case.question.at_ms - suite.now_ms).collect();
+        assert_eq!(times, [0, 86_400_000]);
+        assert_eq!(suite.cases[0].question.method, "GET");
+        assert_eq!(suite.cases[1].expected, Expected::WouldDeny(Reason::Expired));
+    }
+}
