@@ -312,7 +312,6 @@ fn a_credential_whose_secret_cannot_be_read_is_never_shown() {
 }
 
 #[test]
-#[ignore = "waits for live reload"]
 fn a_secret_file_is_read_again_when_it_changes() {
     let gate = Setup::jira().policy("a.yaml", &keyed("bearer")).file("secrets/real", "first").start();
     let shown = || gate.passes(&Ask::get(ISSUE).bearer(&key())).field("authorization").map(str::to_owned);
