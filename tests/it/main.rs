@@ -2,6 +2,7 @@
 
 mod catalog;
 mod e2e;
+mod demo;
 mod folder;
 mod operations;
 mod proxy_io;
