@@ -196,3 +196,11 @@ pub fn head(method: &str, target: &str, token: &str, content_type: Option<&str>)
     }
     request.body(()).expect("a request").into_parts().0
 }
+
+/// `VmRSS` or `VmHWM` of this process, in MiB.
+pub fn memory_mib(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a Linux process");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib: f64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number of KiB");
+    kib / 1024.0
+}
