@@ -1,8 +1,8 @@
 //! scopegate, tested from outside: one binary, one module per theme.
 
 mod catalog;
-mod e2e;
 mod demo;
+mod e2e;
 mod folder;
 mod operations;
 mod proxy_io;
