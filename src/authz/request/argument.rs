@@ -67,6 +67,14 @@ impl<'a> BodyFacts<'a> {
         }
     }
 
+    /// Whether a JSON pointer finds anything, of whatever shape.
+    pub fn has(&self, pointer: &str) -> Result<bool, BadRequest> {
+        match self {
+            Self::Json(value) => Ok(!matches!(value.at(pointer)?, None | Some(Value::Null))),
+            Self::NotHeld | Self::Empty | Self::Form(_) => Ok(!matches!(self.at(pointer)?, Found::Absent)),
+        }
+    }
+
     /// What a JSON pointer finds; a form has a top level alone.
     pub fn at<'r>(&'r self, pointer: &str) -> Result<Found<'r>, BadRequest> {
         match self {
