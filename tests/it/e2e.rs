@@ -8,6 +8,7 @@
 )]
 
 mod identity;
+mod jira;
 
 use crate::support::gate::{Ask, Gate, Setup};
 

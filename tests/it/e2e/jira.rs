@@ -1,0 +1,456 @@
+//! What is decided before Jira: the stories that scopegate is for, and the laws behind them.
+
+use super::*;
+
+const API: &str = "/rest/api/3";
+
+fn issue(key: &str) -> String {
+    format!("{API}/issue/{key}")
+}
+
+fn get(path: &str) -> Ask {
+    Ask::get(path).bearer("tracker")
+}
+
+fn edit(key: &str) -> Ask {
+    Ask::put(&issue(key)).bearer("tracker").json(r#"{"fields":{"summary":"x"}}"#)
+}
+
+fn create(body: &str) -> Ask {
+    Ask::post(&format!("{API}/issue")).bearer("tracker").json(body)
+}
+
+#[test]
+fn an_admin_scope_of_the_install_is_gone_a_day_later_and_the_rest_works_on() {
+    let gate = gantt(
+        "grants:\n  - {scopes: [ADMIN, 'gate:deliver'], actors: [app], in: all, valid: {after_install: 24h}}\n  \
+         - {scopes: [READ], actors: [app], in: all}\n",
+    );
+    let scheme = signed("PUT", "/rest/api/3/permissionscheme/10000").json("{}");
+    let answer = gate.refuses(&scheme, "missing_scope");
+    assert_eq!(answer.status, 403);
+    assert!(answer.json()["scopegate"]["needed"].as_array().expect("needed").iter().any(|scope| scope == "gate:admit"));
+    gate.passes(&signed("GET", &issue("PROJ-1")));
+    gate.refuses(&signed("PUT", &issue("PROJ-1")).json("{}"), "expired");
+}
+
+#[test]
+fn a_webhook_is_refused_for_want_of_the_guard_and_not_of_admin() {
+    let gate = gantt("grants: [{scopes: [READ], actors: [app], in: all}]\n");
+    let hook = || signed("POST", "/rest/api/3/webhook").json(r#"{"url":"https://evil.example","webhooks":[]}"#);
+    let answer = gate.refuses(&hook(), "missing_scope");
+    assert_eq!(answer.status, 403);
+    let needed = answer.json()["scopegate"]["needed"].clone();
+    assert_eq!(needed.as_array().map(|needed| needed.contains(&"gate:deliver".into())), Some(true), "{needed}");
+    assert!(!answer.body.contains("ADMIN"), "{}", answer.body);
+    let gate = gantt("grants: [{scopes: [READ, 'gate:deliver'], actors: [app], in: all}]\n");
+    gate.passes(&hook());
+}
+
+#[test]
+fn one_guardrail_takes_a_scope_from_every_app_after_its_install() {
+    let guardrail = "version: 1\nguardrail: no-standing-admin\napps: {product: jira, except: [jira/backup]}\ntenants: all\n\
+                     revocations:\n  - {scopes: [ADMIN], in: all, unless: install_window, reason: SEC-7}\n";
+    let app =
+        |name: &str| jira_app(name, "connect", "grants: [{scopes: [ADMIN, 'gate:admit'], actors: [app], in: all}]\n");
+    let fresh = app("fresh").replace("2020-01-01T00:00:00Z", &today());
+    let gate = Setup::jira()
+        .policy("guardrail.yaml", guardrail)
+        .policy("tracker.yaml", &app("tracker"))
+        .policy("backup.yaml", &app("backup"))
+        .policy("fresh.yaml", &fresh)
+        .start();
+    let scheme = |token: &str| Ask::put("/rest/api/3/permissionscheme/1").bearer(token).json("{}");
+    assert_eq!(gate.refuses(&scheme("tracker"), "install_window_closed").status, 403);
+    gate.passes(&scheme("backup"));
+    gate.passes(&scheme("fresh"));
+    let read = Ask::get(&issue("PROJ-1"));
+    gate.passes(&read.clone().bearer("tracker"));
+    assert_eq!(gate.refuses(&read.bearer("nobody"), "unknown_app").status, 401);
+}
+
+/// One hour ago, as YAML writes it.
+fn today() -> String {
+    let at = time::OffsetDateTime::now_utc() - time::Duration::HOUR;
+    at.format(&time::format_description::well_known::Rfc3339).expect("a time")
+}
+
+#[test]
+fn a_revocation_reaches_through_vocabularies() {
+    // Held and taken in the two languages in which Jira asks for one right, and a third.
+    for (granted, kind, taken) in [
+        ("write:jira-work", "oauth", "write:issue:jira"),
+        ("write:issue:jira", "oauth", "write:jira-work"),
+        ("write:jira-work", "oauth", "WRITE"),
+        ("WRITE", "connect", "write:jira-work"),
+        ("WRITE", "connect", "write:issue:jira"),
+    ] {
+        let rules = format!(
+            "grants: [{{scopes: ['{granted}'], actors: [app], in: all}}]\n\
+             revocations: [{{scopes: ['{taken}'], in: {{project: [SEC]}}, reason: SEC-1142}}]\n"
+        );
+        let gate = Setup::jira().policy("a.yaml", &jira_app("tracker", kind, &rules)).start();
+        gate.refuses(&edit("SEC-1"), "container_revoked");
+        gate.passes(&edit("PROJ-1"));
+        // Spelled in lower case it is the same issue.
+        gate.refuses(&edit("sec-1"), "container_revoked");
+    }
+}
+
+#[test]
+fn revoking_read_takes_write_and_delete_too_and_revoking_admin_leaves_read() {
+    let rules = |taken: &str| {
+        format!(
+            "grants: [{{scopes: [ADMIN, 'gate:admit'], actors: [app], in: all}}]\n\
+             revocations: [{{scopes: [{taken}], in: {{project: [SEC]}}, reason: x}}]\n"
+        )
+    };
+    let delete = |key: &str| signed("DELETE", &issue(key));
+    let read = |key: &str| signed("GET", &issue(key));
+    let gate = gantt(&rules("READ"));
+    gate.refuses(&delete("SEC-1"), "container_revoked");
+    gate.refuses(&signed("PUT", &issue("SEC-1")).json("{}"), "container_revoked");
+    gate.refuses(&read("SEC-1"), "container_revoked");
+    gate.passes(&delete("PROJ-1"));
+    let gate = gantt(&rules("ADMIN"));
+    gate.passes(&read("SEC-1"));
+    gate.passes(&delete("SEC-1"));
+    // What reaches the whole tenant reaches SEC.
+    gate.refuses(&signed("PUT", "/rest/api/3/permissionscheme/1").json("{}"), "container_revoked");
+    let gate = gantt(&rules("DELETE"));
+    gate.refuses(&delete("SEC-1"), "container_revoked");
+    gate.passes(&signed("PUT", &issue("SEC-1")).json("{}"));
+}
+
+#[test]
+fn a_read_grant_does_not_allow_a_write() {
+    let gate = tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all}]\n");
+    gate.passes(&get(&issue("PROJ-1")));
+    let answer = gate.refuses(&edit("PROJ-1"), "missing_scope");
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.json()["message"], "Unauthorized; scope does not match");
+    assert_eq!(answer.json()["scopegate"]["needed"][0], "write:jira-work");
+    gate.refuses(&Ask::new("DELETE", &issue("PROJ-1")).bearer("tracker"), "missing_scope");
+}
+
+const LIMITED: &str =
+    "grants: [{scopes: [read:jira-work, write:jira-work, read:jira-user], actors: [app], in: {project: [PROJ]}}]\n";
+
+#[test]
+fn a_grant_that_is_limited_to_projects_reaches_those_and_no_other() {
+    let gate = tracker(LIMITED);
+    gate.passes(&get(&issue("PROJ-1")));
+    gate.passes(&get(&issue("proj-1")));
+    gate.passes(&edit("PROJ-1"));
+    gate.passes(&get(&format!("{API}/project/PROJ")));
+    for (path, named) in [(issue("OTHER-1"), "OTHER"), (format!("{API}/project/OTHER"), "OTHER")] {
+        let answer = gate.refuses(&get(&path), "container_not_granted");
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.json()["scopegate"]["container"]["name"], named);
+        assert!(answer.json()["errorMessages"].is_array(), "{}", answer.body);
+    }
+    // An issue's number tells no project, and a project's number no key.
+    gate.refuses(&get(&issue("10001")), "container_unresolved");
+    gate.refuses(&get(&format!("{API}/project/10002")), "container_unresolved");
+    // What reaches the whole tenant needs a grant in all of it.
+    for path in [
+        "/search?jql=project%3DPROJ",
+        "/search/jql?jql=project%3DPROJ",
+        "/project/search",
+        "/dashboard",
+        "/attachment/10000",
+    ] {
+        gate.refuses(&get(&format!("{API}{path}")), "container_not_granted");
+    }
+    // What reaches nothing is open to whoever holds its scope anywhere.
+    gate.passes(&get(&format!("{API}/myself")));
+    gate.passes(&get(&format!("{API}/attachment/meta")));
+    gate.passes(&get(&format!("{API}/mypermissions?projectKey=PROJ&permissions=BROWSE_PROJECTS")));
+    gate.refuses(&get(&format!("{API}/mypermissions?projectKey=OTHER")), "container_not_granted");
+    gate.refuses(&get(&format!("{API}/mypermissions")), "container_not_granted");
+}
+
+#[test]
+fn without_the_opt_outs_a_key_proves_a_refusal_and_no_permit() {
+    let setup = || Setup::jira().without("issue_keys").without("names");
+    let gate = setup().policy("a.yaml", &jira_app("tracker", "oauth", LIMITED)).start();
+    gate.refuses(&get(&issue("PROJ-1")), "container_unresolved");
+    gate.refuses(&get(&format!("{API}/project/PROJ")), "container_unresolved");
+    let rules = "grants: [{scopes: [read:jira-work], actors: [app], in: all}]\n\
+                 revocations: [{scopes: [read:jira-work], in: {project: [SEC]}, reason: x}]\n";
+    let gate = setup().policy("a.yaml", &jira_app("tracker", "oauth", rules)).start();
+    gate.refuses(&get(&issue("SEC-1")), "container_revoked");
+    gate.refuses(&get(&issue("PROJ-1")), "container_revoked");
+}
+
+#[test]
+fn an_issue_is_created_only_in_the_project_that_its_body_names() {
+    let gate = tracker(LIMITED);
+    for body in [
+        r#"{"fields":{"project":{"key":"PROJ"},"summary":"Größe \u00e9 \ud83d\ude00"}}"#,
+        r#"{ "fields" : { "summary" : "x" , "project" : { "key" : "proj" } } }"#,
+        "{\"fields\":{\"project\":{\"key\":\"PROJ\"},\"parent\":{\"key\":\"PROJ-7\"}}}\n",
+    ] {
+        let seen = gate.passes(&create(body));
+        assert_eq!(String::from_utf8_lossy(&seen.body), body, "a held body goes on byte for byte");
+        assert_eq!(seen.field("content-length"), Some(body.len().to_string().as_str()));
+        let seen = gate.passes_raw(&create(body).chunked());
+        assert!(String::from_utf8_lossy(&seen.body).contains(body));
+    }
+    for body in [
+        r#"{"fields":{"project":{"key":"OTHER"}}}"#,
+        r#"{"fields":{"project":{"key":"PROJ"},"parent":{"key":"OTHER-7"}}}"#,
+        // Key and id together may name two projects.
+        r#"{"fields":{"project":{"key":"PROJ","id":"10001"}}}"#,
+        r#"{"fields":{"parent":{"id":"10000"}}}"#,
+        r#"{"fields":{"project":{"key":"PROJ"}},"update":{"issuelinks":[{"add":{}}]}}"#,
+        r#"{"fields":{}}"#,
+    ] {
+        gate.refuses(&create(body), "container_not_granted");
+        gate.refuses_raw(&create(body).chunked(), "container_not_granted");
+    }
+    for body in [
+        r#"{"fields":{"project":{"key":"PROJ","key":"OTHER"}}}"#,
+        r#"{"fields":{"project":{"key":"PROJ"}},"fields":{"project":{"key":"OTHER"}}}"#,
+        r#"{"fields":{"project":{"key":["PROJ","OTHER"]}}}"#,
+        r#"{"fields":{"project":{"key":"PROJ OTHER"}}}"#,
+        r#"{"fields":{"project":{"key":{"key":"PROJ"}}}}"#,
+        r#"{"fields":{"project":{"key":"PROJ"}}"#,
+        "[]",
+    ] {
+        gate.refuses(&create(body), "bad_request");
+    }
+    let by_id = tracker("grants: [{scopes: [write:jira-work], actors: [app], in: {project: ['10001']}}]\n");
+    by_id.passes(&create(r#"{"fields":{"project":{"id":"10001"}}}"#));
+    by_id.passes(&create(r#"{"fields":{"project":{"id":10001}}}"#));
+    by_id.refuses(&create(r#"{"fields":{"project":{"id":"10002"}}}"#), "container_not_granted");
+    by_id.refuses(&create(r#"{"fields":{"project":{"id":"010001"}}}"#), "bad_request");
+    by_id.refuses(&create(r#"{"fields":{"project":{"key":"PROJ"}}}"#), "container_unresolved");
+    let all = tracker("grants: [{scopes: [write:jira-work], actors: [app], in: all}]\n");
+    all.passes(&create(r#"{"fields":{"project":{"key":"PROJ","id":"10001"}}}"#));
+    all.passes(&create(r#"{"fields":{"project":{"key":"PROJ"}},"update":{"issuelinks":[{"add":{}}]}}"#));
+}
+
+#[test]
+fn an_issue_is_not_moved_into_a_project_by_editing_it() {
+    let gate = tracker(LIMITED);
+    let edit = |body: &str| Ask::put(&issue("PROJ-1")).bearer("tracker").json(body);
+    gate.passes(&edit(r#"{"fields":{"summary":"x"}}"#));
+    gate.refuses(&edit(r#"{"fields":{"project":{"key":"OTHER"}}}"#), "container_not_granted");
+    gate.refuses(&edit(r#"{"fields":{"parent":{"key":"OTHER-1"}}}"#), "container_not_granted");
+    gate.refuses(&edit(r#"{"update":{"parent":[{"set":{"key":"OTHER-1"}}]}}"#), "container_not_granted");
+}
+
+#[test]
+fn a_container_that_is_revoked_whole_says_so() {
+    let gate = tracker(
+        "grants: [{scopes: all, actors: [app], in: all}]\n\
+         revocations: [{scopes: all, in: {project: [SEC]}, reason: SEC-9}]\n",
+    );
+    let answer = gate.refuses(&get(&issue("SEC-1")), "container_revoked");
+    assert_eq!(answer.status, 404);
+    gate.passes(&get(&issue("PROJ-1")));
+    gate.refuses(&get(&format!("{API}/search/jql?jql=x")), "container_revoked");
+}
+
+#[test]
+fn a_set_names_projects_in_one_place() {
+    let set = |projects: &str| {
+        format!(
+            "version: 1\nset: sensitive\ntenant: acme\nproject: {projects}\n---\nversion: 1\nguardrail: walls\napps: all\n\
+             tenants: all\nrevocations: [{{scopes: all, in: {{project: ['set:sensitive']}}, reason: SEC-9}}]\n"
+        )
+    };
+    let rules = "grants: [{scopes: all, actors: [app], in: all}]\n";
+    let start = |projects: &str| {
+        let setup = Setup::jira().policy("a.yaml", &jira_app("tracker", "oauth", rules));
+        setup.policy("set.yaml", &set(projects)).start()
+    };
+    let gate = start("[HR, SEC]");
+    for path in [issue("HR-1"), issue("SEC-1"), format!("{API}/project/hr")] {
+        gate.refuses(&get(&path), "container_revoked");
+    }
+    gate.passes(&get(&issue("PROJ-1")));
+    // An id on one side and a name on the other: every revocation matches.
+    let gate = start("[HR, '10007']");
+    gate.refuses(&get(&issue("PROJ-1")), "container_revoked");
+    gate.refuses(&get(&format!("{API}/project/10007")), "container_revoked");
+}
+
+#[test]
+fn the_aliases_of_the_api_are_judged_the_same() {
+    let gate = tracker(
+        "grants: [{scopes: [read:jira-work, write:jira-work], actors: [app], in: {project: [PROJ]}}]\n\
+         revocations: [{scopes: [write:jira-work], in: {project: [PROJ]}, reason: x}]\n",
+    );
+    for base in ["/rest/api/2", "/rest/api/3", "/rest/api/latest", "/ex/jira/acme/rest/api/3"] {
+        let seen = gate.passes(&get(&format!("{base}/issue/PROJ-1")));
+        assert_eq!(seen.line(), format!("GET {base}/issue/PROJ-1 HTTP/1.1"));
+        gate.refuses(&get(&format!("{base}/issue/OTHER-1")), "container_not_granted");
+        let put = Ask::put(&format!("{base}/issue/PROJ-1")).bearer("tracker").json("{}");
+        gate.refuses(&put, "container_revoked");
+    }
+    for base in ["/rest/api/1", "/rest/api", "", "/rest/API/3", "/jira/rest/api/3", "/rest/api/33"] {
+        gate.refuses(&get(&format!("{base}/issue/PROJ-1")), "unknown_operation");
+    }
+}
+
+#[test]
+fn what_the_catalog_does_not_know_is_refused_whatever_is_granted() {
+    let gate = tracker("grants: [{scopes: all, actors: [app], in: all}]\n");
+    for path in
+        ["/rest/api/3/nothing", "/", "/rest/internal/api/latest/x", "/rest/api/3/issue", "/login.jsp", "/secure/admin"]
+    {
+        let answer = gate.refuses(&get(path), "unknown_operation");
+        assert_eq!(answer.status, 404);
+    }
+    for method in ["PATCH", "DELETE", "OPTIONS"] {
+        gate.refuses(&Ask::new(method, "/rest/api/3/myself").bearer("tracker"), "unknown_operation");
+    }
+    // `needs: unknown`: the vendor states no scope for it.
+    gate.refuses(&Ask::get("/rest/api/3/app/field/x/context/configuration").bearer("nobody"), "unknown_app");
+    // For Connect apps alone.
+    gate.refuses(&get("/rest/api/3/serverInfo"), "missing_scope");
+    // Only by who may: the vendor lets no Connect app call it.
+    let connect = gantt(
+        "grants: [{scopes: all, actors: [app], in: all}, {scopes: ['gate:admit', 'gate:deliver', 'gate:mint'], actors: [app], in: all}]\n",
+    );
+    connect.refuses(&signed("GET", "/rest/api/3/announcementBanner"), "missing_scope");
+    connect.passes(&signed("GET", "/rest/api/3/serverInfo"));
+}
+
+#[test]
+fn head_is_judged_as_the_get_that_it_is() {
+    let gate = tracker(LIMITED);
+    let head = |path: &str| Ask::new("HEAD", path).bearer("tracker");
+    let seen = gate.passes(&head(&issue("PROJ-1")));
+    assert_eq!(seen.line(), "HEAD /rest/api/3/issue/PROJ-1 HTTP/1.1");
+    assert_eq!(gate.refuses(&head(&issue("OTHER-1")), "container_not_granted").status, 404);
+    gate.refuses(&head("/rest/api/3/webhook/x"), "unknown_operation");
+}
+
+#[test]
+fn an_app_that_is_not_described_by_a_grant_may_do_nothing() {
+    let gate = tracker("grants: []\n");
+    for path in [issue("PROJ-1"), format!("{API}/myself"), format!("{API}/serverInfo")] {
+        gate.refuses(&get(&path), "missing_scope");
+    }
+}
+
+#[test]
+fn an_operation_is_granted_and_revoked_by_its_id() {
+    let gate = tracker("grants: [{operations: [getIssue], actors: [app], in: {project: [PROJ]}}]\n");
+    gate.passes(&get(&issue("PROJ-1")));
+    gate.refuses(&get(&issue("OTHER-1")), "container_not_granted");
+    gate.refuses(&edit("PROJ-1"), "missing_scope");
+    let gate = tracker(
+        "grants: [{scopes: [write:jira-work, read:jira-work], actors: [app], in: all}]\n\
+         revocations: [{operations: [editIssue], in: all, reason: x}]\n",
+    );
+    let answer = gate.refuses(&edit("PROJ-1"), "operation_not_allowed");
+    assert_eq!(answer.status, 403);
+    gate.passes(&create(r#"{"fields":{"project":{"key":"PROJ"}}}"#));
+}
+
+#[test]
+fn a_shadow_revocation_takes_nothing_and_says_what_it_would_have_done() {
+    let gate = tracker(
+        "grants: [{scopes: [read:jira-work], actors: [app], in: all}]\n\
+         revocations: [{scopes: [read:jira-work], in: {project: [SEC]}, mode: shadow, reason: x}]\n",
+    );
+    gate.passes(&get(&issue("PROJ-1")));
+    assert_eq!(gate.log.line(1)["outcome"], "permit");
+    gate.passes(&get(&issue("SEC-1")));
+    let line = gate.log.line(2);
+    assert_eq!((&line["outcome"], &line["reason"]), (&"would_deny".into(), &"container_revoked".into()));
+    assert!(line["decided_by"].as_str().is_some_and(|by| by.ends_with("tracker.yaml:12")), "{line}");
+}
+
+#[test]
+fn a_shadow_grant_gives_nothing() {
+    let gate = tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all, mode: shadow}]\n");
+    gate.refuses(&get(&issue("PROJ-1")), "missing_scope");
+}
+
+#[test]
+fn an_observed_installation_passes_for_want_of_a_grant_only_and_says_so() {
+    let observe = format!("    observe: {{until: {}}}\n", in_a_week());
+    let rules = format!(
+        "{observe}grants: [{{scopes: [read:jira-work], actors: [app], in: {{project: [PROJ]}}}}]\nrevocations: [{{scopes: [write:jira-work], in: {{project: [SEC]}}, reason: x}}]\n"
+    );
+    let gate = tracker(&rules);
+    let told = |ask: &Ask| {
+        let answer = gate.ask(ask);
+        assert_eq!((answer.status, answer.reason()), (200, None), "{}", answer.body);
+        answer.field("x-scopegate-would").map(str::to_owned)
+    };
+    assert_eq!(told(&get(&issue("PROJ-1"))), None);
+    assert_eq!(told(&get(&issue("OTHER-1"))).as_deref(), Some("container_not_granted"));
+    assert_eq!(told(&edit("PROJ-1")).as_deref(), Some("missing_scope"));
+    let line = gate.log.line(3);
+    assert_eq!((&line["outcome"], &line["reason"]), (&"would_deny".into(), &"missing_scope".into()));
+    gate.refuses(&edit("SEC-1"), "container_revoked");
+    // It reaches the whole tenant, and SEC is in it.
+    gate.refuses(&Ask::post("/rest/api/3/issue/bulk").bearer("tracker").json("{}"), "container_revoked");
+    gate.refuses(&get("/rest/api/3/unknown"), "unknown_operation");
+    gate.refuses(&get("/rest/api/3/issue/PROJ-1?token=a;b=%zz"), "bad_request");
+    assert_eq!(gate.metric(r#"scopegate_observe{app="jira/tracker",gate="jira"}"#), 1.0);
+}
+
+fn in_a_week() -> String {
+    let at = time::OffsetDateTime::now_utc() + time::Duration::days(7);
+    at.format(&time::format_description::well_known::Rfc3339).expect("a time")
+}
+
+#[test]
+fn what_has_ended_stays_ended() {
+    let gate =
+        tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all, valid: {until: 2021-01-01T00:00:00Z}}]\n");
+    let answer = gate.refuses(&get(&issue("PROJ-1")), "expired");
+    assert_eq!(answer.status, 401);
+    let gate =
+        tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all, valid: {from: 2999-01-01T00:00:00Z}}]\n");
+    gate.refuses(&get(&issue("PROJ-1")), "not_yet_valid");
+}
+
+#[test]
+fn a_suspended_app_is_told_so_and_keeps_its_token() {
+    let act = "version: 1\napp: jira/tracker\nsuspensions: [{reason: INC-1, by: dana@example.com}]\n";
+    let rules = "grants: [{scopes: all, actors: [app], in: all}]\n";
+    let gate = Setup::jira()
+        .top("overrides", "overrides")
+        .policy("a.yaml", &jira_app("tracker", "oauth", rules))
+        .policy("b.yaml", &jira_app("other", "oauth", rules))
+        .file("overrides/1.yaml", act)
+        .start();
+    let answer = gate.refuses(&get(&issue("PROJ-1")), "app_suspended");
+    assert_eq!(answer.status, 403);
+    gate.refuses(&get("/rest/api/3/unknown"), "app_suspended");
+    gate.passes(&Ask::get(&issue("PROJ-1")).bearer("other"));
+}
+
+#[test]
+fn a_user_acts_where_the_app_alone_may_not() {
+    let policy = "version: 1\napp: jira/tracker\nname: T\ncontact: c\ninstallations:\n  - tenant: acme\n    credentials:\n      \
+                  - {method: token, kind: oauth, sha256: sha256(app-token)}\n      \
+                  - {method: token, kind: oauth, user: '557058:dana', sha256: sha256(dana-token)}\n\
+                  grants:\n  - {scopes: [write:jira-work], actors: [user], in: {project: [PROJ]}}\n";
+    let gate = Setup::jira().policy("a.yaml", policy).start();
+    let edit = |key: &str, token: &str| Ask::put(&issue(key)).bearer(token).json("{}");
+    gate.passes(&edit("PROJ-1", "dana-token"));
+    assert_eq!(gate.refuses(&edit("PROJ-1", "app-token"), "actor_not_allowed").status, 403);
+    gate.refuses(&edit("OTHER-1", "dana-token"), "container_not_granted");
+    let line = gate.log.line(3);
+    assert_eq!((&line["actor"], &line["user"]), (&"user".into(), &"557058:dana".into()));
+}
+
+#[test]
+fn requests_of_one_connection_are_judged_one_by_one() {
+    let gate = tracker(LIMITED);
+    let mut client = gate.connect();
+    let (passes, refused) = (get(&issue("PROJ-1")).text(), get(&issue("OTHER-1")).text());
+    client.send(&format!("{passes}{refused}{passes}{refused}"));
+    let answers: Vec<(u16, bool)> = (0..4).map(|_| client.answer()).map(|a| (a.status, a.reason().is_some())).collect();
+    assert_eq!(answers, [(200, false), (404, true), (200, false), (404, true)]);
+    assert_eq!(gate.upstream.requests().len(), 2);
+}
