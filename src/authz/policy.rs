@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod area;
+pub mod cells;
 pub mod compile;
 pub mod condition;
 pub mod credentials;

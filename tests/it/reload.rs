@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod cells;
 mod torture;
 mod world;
 
@@ -60,7 +61,7 @@ fn what_gives_waits_until_the_folder_has_settled_and_what_takes_does_not() {
     world.until("the loss", |world| !world.permits("a", READ));
     let lost = began.elapsed();
     assert!(!world.permits("a", WRITE), "both states must permit");
-    assert!(world.readiness.report().snapshot.unwrap().settling);
+    world.until("it is told", |world| world.readiness.report().snapshot.unwrap().settling);
     world.until("the gain", |world| world.permits("a", WRITE));
     assert!(lost < world.settle && began.elapsed() >= world.settle, "{lost:?} {:?}", began.elapsed());
     assert!(!world.permits("a", READ));

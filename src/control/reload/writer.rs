@@ -10,6 +10,7 @@ use super::named::Named;
 use super::observed::Observed;
 use super::told::Problems;
 use super::{Settings, Told};
+use crate::authz::policy::cells;
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
 use crate::authz::policy::store::{Change, Content, Store};
@@ -20,6 +21,9 @@ use crate::control::secrets::SecretWatch;
 use crate::live::unix_ms;
 use crate::metrics::Reload;
 use crate::problem::Problem;
+
+/// A reload of everything changes every cell; `diff` lists them all.
+const CHANGES_LOGGED_MAX: usize = 100;
 
 /// The documents, and everyone who must hear of them.
 pub(super) struct Writer {
@@ -173,24 +177,30 @@ impl Writer {
         let old = self.told.live.publish(snapshot);
         tracing::info!(generation, digest, took_ms = began.elapsed().as_millis(), "a snapshot is in force");
         self.told.metrics.snapshot(generation, &digest);
+        self.announce();
+        self.log_cells(&old);
         self.graveyard.push(old);
         self.waiting = None;
         // After the fact: a slow disk must not delay a revocation.
         self.named.keep(&fresh);
     }
 
+    /// Which cells changed. After the fact, and at the start not at all: everything would have.
+    fn log_cells(&self, old: &Snapshot) {
+        let new = Arc::clone(&self.told.live.load());
+        let Some(before) = &old.states else { return };
+        let changes = cells::between(Some(before), new.states.as_ref(), &new.catalogs, CHANGES_LOGGED_MAX);
+        let unsaid = changes.lines.len().saturating_sub(CHANGES_LOGGED_MAX);
+        changes.lines.iter().take(CHANGES_LOGGED_MAX).for_each(|line| tracing::info!("{line}"));
+        if unsaid + changes.more > 0 {
+            tracing::info!(lines = unsaid, apps = changes.more, "more cells changed than are logged");
+        }
+    }
+
     /// Tells metrics, readiness and the log how things stand.
     fn account(&mut self) {
         let now_ms = unix_ms();
-        let snapshot = Arc::clone(&self.told.live.load());
-        if snapshot.states.is_some() {
-            let facts = SnapshotFacts {
-                generation: snapshot.generation,
-                digest: snapshot.digest.clone(),
-                settling: self.store.is_waiting(),
-            };
-            self.told.readiness.snapshot(facts);
-        }
+        self.announce();
         self.problems.tell(self.all_problems());
         let errors = self.errors();
         self.told.readiness.problems(errors);
@@ -213,7 +223,15 @@ impl Writer {
             self.last = Some(result);
             self.owed = false;
         }
-        self.observed.tell(&snapshot, &self.told, now_ms);
+        self.observed.tell(&self.told.live.load(), &self.told, now_ms);
+    }
+
+    fn announce(&self) {
+        let snapshot = self.told.live.load();
+        if snapshot.states.is_some() {
+            let (generation, digest) = (snapshot.generation, snapshot.digest.clone());
+            self.told.readiness.snapshot(SnapshotFacts { generation, digest, settling: self.store.is_waiting() });
+        }
     }
 
     fn errors(&self) -> usize {
