@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
+use crate::authz::catalog::file::{CatalogFile, OverlayFile};
 use crate::authz::policy::file::mirror::{AppMirror, GroupMirror, GuardrailMirror, NamesMirror, SetMirror};
 use crate::config::file::ConfigMirror;
 
@@ -11,6 +12,7 @@ use crate::config::file::ConfigMirror;
 pub enum SchemaKind {
     Policy,
     Config,
+    Catalog,
 }
 
 /// The schema of one document, as JSON Schema 2020-12.
@@ -18,6 +20,7 @@ pub fn schema(kind: SchemaKind) -> Value {
     let mut generator = SchemaGenerator::default();
     let (title, root) = match kind {
         SchemaKind::Policy => ("scopegate policy document", json!({"anyOf": policy(&mut generator)})),
+        SchemaKind::Catalog => ("scopegate catalog or overlay", json!({"anyOf": catalog(&mut generator)})),
         SchemaKind::Config => ("scopegate configuration", reference::<ConfigMirror>(&mut generator)),
     };
     let definitions = generator.take_definitions(true);
@@ -41,6 +44,11 @@ fn policy(generator: &mut SchemaGenerator) -> [Value; 5] {
         reference::<GroupMirror>(generator),
         reference::<NamesMirror>(generator),
     ]
+}
+
+/// A catalog, or the overlay that corrects one.
+fn catalog(generator: &mut SchemaGenerator) -> [Value; 2] {
+    [reference::<CatalogFile>(generator), reference::<OverlayFile>(generator)]
 }
 
 fn reference<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

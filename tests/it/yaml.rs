@@ -253,6 +253,20 @@ fn the_samples_fit_the_schemas() {
     }
 }
 
+#[test]
+fn the_built_in_catalogs_fit_the_schema() {
+    let catalog = schema(SchemaKind::Catalog);
+    for name in ["jira.yaml", "jira.overlay.yaml", "slack.yaml", "slack.overlay.yaml"] {
+        let text = std::fs::read_to_string(Path::new("config/catalogs").join(name)).unwrap();
+        for document in json_documents(&text) {
+            fits(&catalog, &catalog, &document, name).unwrap();
+        }
+    }
+    let unknown = "{version: 1, overlay: jira, gaurds: []}";
+    let error = fits(&catalog["$defs"]["OverlayFile"], &catalog, &json_documents(unknown)[0], "").unwrap_err();
+    assert!(error.contains(".gaurds: no such key"), "{error}");
+}
+
 /// Everything that a config example writes is known to the schema, and everything the schema knows is in the example.
 #[test]
 fn the_sample_configuration_shows_every_key() {

@@ -3,6 +3,7 @@
 //! It depends on serde alone, since the build script includes this file too. Positions are for messages
 //! and are not stored, so the same facts give the same bytes wherever they stand in a file.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::At;
@@ -41,7 +42,7 @@ pub struct Compact {
     pub operations: Vec<Operation>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
     #[serde(default)]
@@ -51,7 +52,7 @@ pub struct Tokens {
 }
 
 /// An argument whose value is a tenant: it must be the request's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantArgument {
     pub argument: String,
@@ -153,7 +154,7 @@ pub struct VariantSource {
 }
 
 /// The shape in which a product's SDKs expect an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DialectName {
     Problem,
@@ -162,7 +163,7 @@ pub enum DialectName {
 }
 
 /// Case of ids and names: folded for comparison, never in what is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fold {
     #[default]
@@ -172,7 +173,7 @@ pub enum Fold {
 }
 
 /// What a scope that rules no operation rules instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScopeSide {
     Arguments,
@@ -182,7 +183,7 @@ pub enum ScopeSide {
 }
 
 /// Whom a kind of credential stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorRule {
     App,
@@ -192,7 +193,7 @@ pub enum ActorRule {
 }
 
 /// How the text at a place is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
     /// An id or name of the container itself.
@@ -205,7 +206,7 @@ pub enum Reading {
 }
 
 /// What an absent place means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Absent {
     /// `bad_request`.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
@@ -19,9 +20,10 @@ const VERSION: u32 = 1;
 
 pub type Text = Spanned<String>;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogFile {
+    #[schemars(with = "u32")]
     pub version: Spanned<u32>,
     pub product: String,
     pub release: String,
@@ -50,11 +52,13 @@ pub struct CatalogFile {
 }
 
 /// What a person adds to an imported catalog, or corrects in it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OverlayFile {
+    #[schemars(with = "u32")]
     pub version: Spanned<u32>,
     /// The product whose catalog it is for.
+    #[schemars(with = "String")]
     pub overlay: Text,
     #[serde(default)]
     pub bases: Vec<String>,
@@ -92,9 +96,10 @@ pub struct OverlayFile {
     pub operations: Vec<OperationFile>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerFile {
+    #[schemars(with = "String")]
     pub name: Text,
     #[serde(default)]
     pub id: Option<String>,
@@ -103,26 +108,33 @@ pub struct ContainerFile {
     #[serde(default)]
     pub fold: Fold,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub within: Option<Text>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KindFile {
+    #[schemars(with = "String")]
     pub name: Text,
+    #[schemars(with = "Vec<String>")]
     pub vocabularies: Vec<Text>,
     pub actor: ActorRule,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeFile {
+    #[schemars(with = "String")]
     pub name: Text,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub vocabularies: Vec<Text>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub implies: Vec<Text>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub same_as: Vec<Text>,
     #[serde(default)]
     pub rules: Option<ScopeSide>,
@@ -130,13 +142,16 @@ pub struct ScopeFile {
     pub why: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperationFile {
+    #[schemars(with = "String")]
     pub id: Text,
+    #[schemars(with = "String")]
     pub request: Text,
     pub needs: NeedsFile,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub guards: Vec<Text>,
     /// Left out: the whole tenant, since no container is named where the import looks.
     #[serde(default)]
@@ -148,12 +163,13 @@ pub struct OperationFile {
     #[serde(default)]
     pub proposed: Option<Proposal>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub tenant_arguments: Vec<Text>,
     #[serde(default)]
     pub variant_sources: Vec<VariantSourceFile>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Proposal {
     Nothing,
@@ -174,7 +190,7 @@ pub struct LineFile {
     pub when: Vec<Text>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TouchesFile {
     Nothing(String),
@@ -183,19 +199,25 @@ pub enum TouchesFile {
 }
 
 /// Exactly one of `path`, `query`, `header`, `body` and `argument` is written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceFile {
+    #[schemars(with = "String")]
     pub kind: Text,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub path: Option<Text>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub query: Option<Text>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub header: Option<Text>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub body: Option<Text>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub argument: Option<Text>,
     #[serde(default, rename = "as")]
     pub reading: Reading,
@@ -210,69 +232,79 @@ pub struct PlaceFile {
     pub group: Option<u8>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Present {
     Tenant,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantSourceFile {
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub query: Option<Text>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub argument: Option<Text>,
     pub values: Vec<VariantValueFile>,
     #[serde(default)]
     pub list: bool,
     /// Left out: every variant.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub absent: Vec<Text>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantValueFile {
     pub value: String,
+    #[schemars(with = "Vec<String>")]
     pub means: Vec<Text>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GuardFile {
+    #[schemars(with = "String")]
     pub guard: Text,
     pub why: String,
+    #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonFile {
     pub why: String,
+    #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlacesFile {
     pub why: String,
+    #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
     pub places: Vec<PlaceFile>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NeedsCorrection {
     pub why: String,
+    #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
     pub needs: NeedsFile,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantSourcesFile {
     pub why: String,
+    #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
     pub sources: Vec<VariantSourceFile>,
 }
@@ -391,5 +423,45 @@ impl<'de> Visitor<'de> for LineVisitor {
         let scopes = scopes.ok_or_else(|| de::Error::missing_field("scopes"))?;
         let when = when.filter(|when| !when.is_empty()).ok_or_else(|| de::Error::missing_field("when"))?;
         Ok(LineFile { scopes, when })
+    }
+}
+
+impl JsonSchema for NeedsFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Needs".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let line = generator.subschema_for::<LineFile>();
+        json_schema!({
+            "description": "`unknown`, `{none: why}`, or lines of scopes by vocabulary: in a vocabulary any line suffices",
+            "oneOf": [
+                { "const": "unknown" },
+                { "type": "object", "required": ["none"], "properties": { "none": { "type": "string" } }, "additionalProperties": false },
+                { "type": "object", "not": { "required": ["none"] }, "additionalProperties": { "type": "array", "items": line } },
+            ]
+        })
+    }
+}
+
+impl JsonSchema for LineFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Line".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words = json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+        json_schema!({
+            "description": "Scopes that must all be held; with `when`, only in these variants",
+            "oneOf": [
+                words,
+                {
+                    "type": "object",
+                    "required": ["scopes", "when"],
+                    "properties": { "scopes": words, "when": words },
+                    "additionalProperties": false,
+                },
+            ]
+        })
     }
 }
