@@ -33,7 +33,7 @@ struct Caller<'a> {
 impl Caller<'_> {
     fn call(&self, path: &str, more: &str) -> Line {
         let Self { gate, key } = self;
-        Line::Command(format!("curl -si http://{gate}{path} -H 'Authorization: Bearer {key}'{more}"))
+        Line::Command(format!("curl -si 'http://{gate}{path}' -H 'Authorization: Bearer {key}'{more}"))
     }
 }
 
@@ -96,7 +96,10 @@ impl Edit {
 
     fn give_back(&self) -> [Line; 2] {
         let Self { file, line } = self;
-        [words("6. Give it back:"), Line::Command(format!("{SED} '{line}s/- /#- /' {file}"))]
+        [
+            words("6. Give it back; what gives waits until the folder has been still for half a second:"),
+            Line::Command(format!("{SED} '{line}s/- /#- /' {file}")),
+        ]
     }
 }
 

@@ -69,7 +69,7 @@ struct Container {
 }
 
 impl Shown {
-    /// `09:30:12 deny 404 container_revoked jira/timetracker getIssue project SEC <- timetracker.yaml:23`
+    /// `09:30:12 deny 404 container_revoked jira/timetracker getIssue project SEC <- timetracker.yaml:22`
     pub(super) fn line(&self, colour: bool) -> String {
         let code = if self.outcome == "permit" { "32" } else { "31" };
         let mut words = vec![self.time.get(11..19).unwrap_or_default().to_owned()];
@@ -78,7 +78,12 @@ impl Shown {
         words.extend(self.reason.clone());
         words.push(self.app.clone().unwrap_or_else(|| "(no app)".into()));
         words.push(self.operation.clone().unwrap_or_else(|| format!("{} {}", self.method, self.path)));
-        words.extend(self.containers.iter().map(Container::shown));
+        match self.containers.as_slice() {
+            // Of a request that passed the log keeps no containers. Slack's path says the operation again.
+            [] => words
+                .extend(self.operation.as_ref().filter(|name| !self.path.ends_with(*name)).map(|_| self.path.clone())),
+            all => words.extend(all.iter().map(Container::shown)),
+        }
         if self.outcome == "deny" {
             let place = self.decided_by.as_deref().map(|place| place.rsplit('/').next().unwrap_or(place));
             words.extend(place.map(|place| format!("<- {place}")));
