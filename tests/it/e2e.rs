@@ -7,8 +7,10 @@
     reason = "clippy takes only functions with #[test] for tests; these are their helpers"
 )]
 
+mod hostile;
 mod identity;
 mod jira;
+mod slack;
 
 use crate::support::gate::{Ask, Gate, Setup};
 
