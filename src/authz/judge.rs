@@ -84,7 +84,9 @@ pub enum RuleKind {
 /// Whether the request passes by the rules of this mode.
 pub fn passes(question: &Question<'_>, mode: Mode) -> bool {
     let Some(operation) = question.operation() else { return false };
-    let taken = question.taken(mode);
+    let mut needed = operation.all_scopes;
+    needed.insert(question.catalog.gate_call);
+    let taken = question.taken_of(&needed, mode);
     match &operation.needs {
         Needs::Unknown => false,
         Needs::None { .. } => question.has_all_held(operation, &[question.catalog.gate_call], &taken, mode),
@@ -221,12 +223,17 @@ impl<'q> Question<'q> {
 
     /// What the revocations that reach this request take from it.
     fn taken(&self, mode: Mode) -> Taken {
+        self.taken_of(&ScopeSet::ALL, mode)
+    }
+
+    /// The same as far as these scopes go: a revocation that takes none of them is not looked at any further.
+    fn taken_of(&self, needed: &ScopeSet, mode: Mode) -> Taken {
         let mut taken = Taken::NOTHING;
         for rules in self.rules() {
             let part = &rules.linked.part;
             for revocation in &part.revocations {
                 let counts = !revocation.shadow || mode == Mode::WithShadowRevocations;
-                if !counts || taken.everything || !rules.hits(revocation, self) {
+                if !counts || taken.everything || !part.takes_any(revocation, needed) || !rules.hits(revocation, self) {
                     continue;
                 }
                 match revocation.takes {

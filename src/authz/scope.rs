@@ -25,6 +25,8 @@ pub struct ScopeSet([u64; WORDS]);
 
 impl ScopeSet {
     pub const EMPTY: Self = Self([0; WORDS]);
+    /// Every scope that any catalog could have.
+    pub const ALL: Self = Self([u64::MAX; WORDS]);
 
     pub fn insert(&mut self, scope: ScopeId) {
         if let Some(word) = self.0.get_mut(scope.index() / 64) {
@@ -39,7 +41,8 @@ impl ScopeSet {
 
     #[inline]
     pub fn intersects(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+        // Without a way out in between, it is a few vector instructions.
+        self.0.iter().zip(&other.0).fold(0, |common, (a, b)| common | (a & b)) != 0
     }
 
     pub fn is_subset(&self, of: &Self) -> bool {

@@ -41,29 +41,35 @@ pub fn authorization(headers: &HeaderMap) -> Option<Shown<'_>> {
     if values.next().is_some() {
         return Some(Shown::Unreadable);
     }
-    Some(value.to_str().ok().and_then(read).unwrap_or(Shown::Unreadable))
+    Some(read(value.as_bytes()).unwrap_or(Shown::Unreadable))
 }
 
-fn read(value: &str) -> Option<Shown<'_>> {
-    let (scheme, credential) = value.split_once(' ')?;
+fn read(value: &[u8]) -> Option<Shown<'_>> {
+    let space = memchr::memchr(b' ', value)?;
+    let (scheme, credential) = (value.get(..space)?, value.get(space + 1..)?);
     // More than one word, or a second space, is another credential to some reader.
-    if credential.is_empty() || credential.contains([' ', '\t', ',']) {
+    if credential.is_empty() || !is_one_word(credential) {
         return None;
     }
-    let is = |word: &str| scheme.eq_ignore_ascii_case(word);
+    let is = |word: &str| scheme.eq_ignore_ascii_case(word.as_bytes());
     if is("bearer") || is("token") {
-        Token::of(credential.as_bytes()).map(Shown::Token)
+        Token::of(credential).map(Shown::Token)
     } else if is("basic") {
         password(credential).map(Shown::Token)
     } else if is("jwt") {
-        Some(Shown::ConnectJwt(credential))
+        std::str::from_utf8(credential).ok().map(Shown::ConnectJwt)
     } else {
         None
     }
 }
 
+/// Visible ASCII without a comma. No way out in between: it is a few vector instructions.
+fn is_one_word(credential: &[u8]) -> bool {
+    !credential.iter().fold(false, |other, byte| other | !byte.is_ascii_graphic() | (*byte == b','))
+}
+
 /// The password part alone proves: the user part is a name, if it is anything (RFC 7617).
-fn password(credential: &str) -> Option<Token> {
+fn password(credential: &[u8]) -> Option<Token> {
     let mut decoded = [0; BASIC_MAX];
     let length = STANDARD.decode_slice(credential, &mut decoded).ok()?;
     let mut parts = decoded.get(..length)?.splitn(2, |byte| *byte == b':');
@@ -77,11 +83,11 @@ mod tests {
 
     fn check(value: &str, expected: &str) {
         let token = Token::of(expected.as_bytes()).unwrap();
-        assert!(matches!(read(value), Some(Shown::Token(shown)) if shown == token), "{value}");
+        assert!(matches!(read(value.as_bytes()), Some(Shown::Token(shown)) if shown == token), "{value}");
     }
 
     fn check_unreadable(value: &str) {
-        assert!(read(value).is_none(), "{value:?}");
+        assert!(read(value.as_bytes()).is_none(), "{value:?}");
     }
 
     #[test]
@@ -89,7 +95,7 @@ mod tests {
         check("Bearer xoxb-1", "xoxb-1");
         check("bEaReR xoxb-1", "xoxb-1");
         check("token ghp_1", "ghp_1");
-        assert!(matches!(read("jwt a.b.c"), Some(Shown::ConnectJwt("a.b.c"))));
+        assert!(matches!(read(b"jwt a.b.c"), Some(Shown::ConnectJwt("a.b.c"))));
     }
 
     #[test]
@@ -105,9 +111,21 @@ mod tests {
 
     #[test]
     fn what_could_be_two_credentials_is_none() {
-        for value in
-            ["", "Bearer", "Bearer ", "Bearer  a", "Bearer a b", "Bearer a,b", "Bearer a, Bearer b", "a", "Digest a"]
-        {
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer  a",
+            "Bearer a b",
+            "Bearer a,b",
+            "Bearer a, Bearer b",
+            "a",
+            "Digest a",
+            "Bearer a\t",
+            "Bearer ä",
+            "Bearer a\u{7f}",
+            "jwt ä",
+        ] {
             check_unreadable(value);
         }
     }

@@ -4,7 +4,7 @@ use super::{Mode, Question, Refused, RuleKind, RuleRef, Rules, Taken, left, vari
 use crate::authz::catalog::{Line, Needs, Operation, VariantMask};
 use crate::authz::policy::area::Met;
 use crate::authz::policy::condition::Unmet;
-use crate::authz::policy::part::{Grant, Revocation, Takes};
+use crate::authz::policy::part::{Grant, Revocation};
 use crate::authz::reason::Reason;
 use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::authz::touch::Reach;
@@ -48,7 +48,9 @@ fn by_revocation(question: &Question<'_>, operation: &Operation, taken: &Taken, 
         .rules()
         .flat_map(|rules| rules.linked.part.revocations.iter().map(move |revocation| (rules, revocation)))
         .filter(|(_, revocation)| !revocation.shadow || mode == Mode::WithShadowRevocations)
-        .filter(|(rules, revocation)| rules.hits(revocation, question) && takes_any(rules, revocation, &bearing))
+        .filter(|(rules, revocation)| {
+            rules.hits(revocation, question) && rules.linked.part.takes_any(revocation, &bearing)
+        })
         .collect();
     let (reason, (rules, revocation)) = first_of(&relevant)?;
     let container = match (&question.touched.reach, reason) {
@@ -98,13 +100,6 @@ fn bearing_scopes(
         .filter(|line| question.has_all_held(operation, &line.scopes, &Taken::NOTHING, mode));
     let lost: Vec<&Line> = lost.collect();
     (!lost.is_empty()).then(|| scopes_of(lost))
-}
-
-fn takes_any(rules: &Rules<'_>, revocation: &Revocation, scopes: &ScopeSet) -> bool {
-    match revocation.takes {
-        Takes::Everything => true,
-        Takes::Scopes(set) => rules.linked.part.scope_set(set).is_none_or(|set| set.intersects(scopes)),
-    }
 }
 
 /// A closed install window is the reason only where opening it would lift them all.

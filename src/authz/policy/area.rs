@@ -76,9 +76,14 @@ impl Containers {
         let found = self.0.binary_search_by(|container| (container.form, &*container.text).cmp(&(form, text)));
         match found {
             Ok(_) => Met::Yes,
-            Err(_) if self.0.iter().any(|container| container.form != form) => Met::CannotTell,
+            Err(_) if self.has_other_than(form) => Met::CannotTell,
             Err(_) => Met::No,
         }
+    }
+
+    /// They are sorted by form first, so the ends tell.
+    fn has_other_than(&self, form: Form) -> bool {
+        [self.0.first(), self.0.last()].into_iter().flatten().any(|container| container.form != form)
     }
 }
 
@@ -170,7 +175,11 @@ impl Area {
 
 impl KindArea {
     fn holds(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
-        self.in_tenant(context).fold(self.named.holds(&container.name), |met, set| met.or(set.holds(&container.name)))
+        let named = self.named.holds(&container.name);
+        if self.sets.is_empty() {
+            return named;
+        }
+        self.in_tenant(context).fold(named, |met, set| met.or(set.holds(&container.name)))
     }
 
     fn any_in(&self, context: AreaContext<'_>) -> bool {

@@ -126,26 +126,20 @@ pub enum Unmet {
 impl Condition {
     /// Whether a grant's terms are met; what cannot be told is not.
     pub fn grants(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Result<(), Unmet> {
-        let terms: [(Unmet, Met); 5] = [
-            (Unmet::Tenant, self.tenant_met(caller.tenant)),
-            (Unmet::Actor, self.actors.holds(caller.actor)),
-            (Unmet::User, self.users_met(caller, groups)),
-            (Unmet::Pipeline, self.pipelines_met(caller.pipeline)),
-            (Unmet::Argument, if self.arguments { Met::CannotTell } else { Met::Yes }),
-        ];
-        let [tenant, others @ ..] = terms;
-        if tenant.1 != Met::Yes {
-            return Err(tenant.0);
-        }
+        let met = |unmet, met| if met == Met::Yes { Ok(()) } else { Err(unmet) };
+        met(Unmet::Tenant, self.tenant_met(caller.tenant))?;
         self.grant_time(caller)?;
-        others.into_iter().find(|(_, met)| *met != Met::Yes).map_or(Ok(()), |(unmet, _)| Err(unmet))
+        met(Unmet::Actor, self.actors.holds(caller.actor))?;
+        met(Unmet::User, self.users_met(caller, groups))?;
+        met(Unmet::Pipeline, self.pipelines_met(caller.pipeline))?;
+        if self.arguments { Err(Unmet::Argument) } else { Ok(()) }
     }
 
     /// Whether a revocation's terms are met; what cannot be told is. A closed install window is asked separately.
     pub fn revokes(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> bool {
-        self.tenant_met(caller.tenant) != Met::No
+        self.actors.holds(caller.actor) != Met::No
+            && self.tenant_met(caller.tenant) != Met::No
             && self.revocation_time(caller)
-            && self.actors.holds(caller.actor) != Met::No
             && self.users_met(caller, groups) != Met::No
             && self.pipelines_met(caller.pipeline) != Met::No
             && !(self.unless_install_window && window_open(caller))

@@ -79,6 +79,16 @@ impl Part {
         self.scope_sets.get(index as usize)
     }
 
+    /// Whether a revocation takes any of these scopes, wherever and from whomever it does. One whose set is not there
+    /// takes everything, as deciding has it.
+    #[inline]
+    pub fn takes_any(&self, revocation: &Revocation, scopes: &ScopeSet) -> bool {
+        match revocation.takes {
+            Takes::Everything => true,
+            Takes::Scopes(set) => self.scope_set(set).is_none_or(|set| set.intersects(scopes)),
+        }
+    }
+
     /// Whether a rule limited to operations speaks of this one; unlimited ones do.
     pub fn speaks_of(&self, operations: Option<std::num::NonZeroU32>, operation: OperationId) -> bool {
         let Some(number) = operations else { return true };
