@@ -107,12 +107,7 @@ pub fn run(args: &TestArgs, output: &mut Output<'_>) -> Answer {
 
 /// What is wrong with the form of a test file, for `check`.
 pub fn problems_of(path: &Path) -> Vec<Problem> {
-    let parsed = files(path).into_iter().map(|(file, text)| {
-        text.and_then(|text| {
-            let (_, problems) = file::parse(&file, &text);
-            Ok(problems)
-        })
-    });
+    let parsed = files(path).into_iter().map(|(file, text)| text.map(|text| file::parse(&file, &text).1));
     parsed.flat_map(|parsed| parsed.unwrap_or_else(|problem| vec![problem])).collect()
 }
 

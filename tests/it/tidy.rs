@@ -82,7 +82,9 @@ fn only_the_yaml_reader_knows_the_yaml_library() {
 #[test]
 fn nothing_on_the_request_path_is_boxed_behind_a_trait() {
     for (name, text) in house().iter().filter(|(name, _)| lives_in(name, "proxy") || lives_in(name, "authz")) {
-        assert!(!code(text).contains("Box<dyn"), "{name} boxes a trait object");
+        // Cells are read by people, after a reload or on a command.
+        let is_request_path = !name.starts_with("authz/policy/cells");
+        assert!(!(is_request_path && code(text).contains("Box<dyn")), "{name} boxes a trait object");
     }
 }
 
