@@ -39,6 +39,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the gate: judges, forwards and refuses until SIGTERM; SIGHUP looks at the policies at once
+    Serve {
+        #[arg(long, default_value = load::CONFIG)]
+        config: PathBuf,
+    },
+    /// Runs a gate before a made-up Jira and Slack, with sample policies, and says what to try
+    Demo {
+        /// Leave the folder with configuration and policies where it is at the end
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Writes a first configuration, an app and a guardrail, with comments
+    Init {
+        /// The product that the sample is for
+        #[arg(long, default_value = "jira")]
+        product: String,
+        /// The folder to write into
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
     /// Says whether configuration, catalogs and policies are sound, with all problems at once
     Check(check::CheckArgs),
     /// Says whether a request would pass, which rule decides, and which line of YAML would change that
@@ -52,12 +72,27 @@ enum Command {
     /// Makes gate keys and digests
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Prints the JSON Schema of a sort of file, for the editor
+    Schema {
+        #[arg(value_enum)]
+        kind: SchemaWord,
+    },
+    /// Imports, lists and shows catalogs
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
     /// Asks a running gate whether it is ready
     Health(HealthArgs),
     /// Prints the version
     Version,
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
+}
+
+/// Whose schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaWord {
+    Policy,
+    Config,
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,7 +189,8 @@ pub type Answer = Result<bool, Failure>;
 /// Runs one command.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    // Not locked: while `serve` runs, its log writes to the same stream.
+    let (mut out, mut err) = (io::stdout(), io::stderr());
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut output = Output { out: &mut out, err: &mut err, paint: Paint { colour } };
     let answer = dispatch(cli.command, &mut output).and_then(|yes| {
@@ -185,6 +221,21 @@ fn failed(failure: &Failure) -> ExitCode {
 
 fn dispatch(command: Command, output: &mut Output<'_>) -> Answer {
     match command {
+        Command::Serve { config } => serve::run(&config, output),
+        Command::Demo { keep } => {
+            let options = crate::demo::DemoOptions { keep, colour: output.paint.colour };
+            Ok(crate::demo::run(options, output.out)?)
+        }
+        Command::Init { product, folder } => write_samples(&product, &folder, output),
+        Command::Schema { kind } => {
+            let kind = match kind {
+                SchemaWord::Policy => schema::SchemaKind::Policy,
+                SchemaWord::Config => schema::SchemaKind::Config,
+            };
+            writeln!(output.out, "{:#}", schema::schema(kind))?;
+            Ok(true)
+        }
+        Command::Catalog(command) => Ok(catalog::run(&command, output.out, output.err)?),
         Command::Check(args) => check::run(&args, output),
         Command::Explain(args) => explain::run(&args, output),
         Command::Test(args) => test::run(&args, output),
@@ -203,6 +254,15 @@ fn credentials(command: &CredentialCommand, output: &mut Output<'_>) -> Answer {
         CredentialCommand::Hash => credential::hash(&mut io::stdin().lock(), output.out),
     };
     made.map(|()| true).map_err(|error| Failure::Other(error.to_string()))
+}
+
+fn write_samples(product: &str, folder: &std::path::Path, output: &mut Output<'_>) -> Answer {
+    let written = init::init(folder, product).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
+        _ => Failure::Other(error.to_string()),
+    })?;
+    written.iter().try_for_each(|path| writeln!(output.out, "{}", path.display()))?;
+    Ok(true)
 }
 
 fn ask_health(args: &HealthArgs, output: &mut Output<'_>) -> Answer {

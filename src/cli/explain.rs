@@ -14,7 +14,7 @@ use clap::Args;
 use super::ask::{self, Actor, Answered, Question};
 use super::load::{self, Loaded};
 use super::{Answer, Failure, Format, Output, SourceArgs};
-use crate::authz::gate::GateRules;
+use crate::authz::gate::{GateRules, TenantRule};
 use crate::yaml::time::moment;
 
 /// The largest body that is judged, in bytes: what a gate holds by default.
@@ -144,12 +144,32 @@ fn gate(loaded: &Loaded, args: &ExplainArgs) -> Result<Arc<GateRules>, Failure> 
         return Ok(Arc::clone(gate));
     }
     let gates: Vec<_> = loaded.gates.iter().filter(|gate| *gate.catalog.product == *product).collect();
-    match &gates[..] {
-        [one] => Ok(Arc::clone(one)),
-        [] if loaded.gates.is_empty() => Ok(Arc::new(ask::plain_gate(loaded, product, &args.tenant)?)),
-        [] => Err(Failure::Usage(format!("no gate of the configuration is for {product}"))),
-        several => {
-            Err(Failure::Usage(format!("several gates are for {product}: say --gate with one of {}", names(several))))
-        }
+    let of_tenant: Vec<_> = gates.iter().copied().filter(|gate| may_be_for(gate, &args.tenant)).collect();
+    match (&of_tenant[..], &gates[..]) {
+        ([first, rest @ ..], _) if rest.iter().all(|gate| judge_alike(first, gate)) => Ok(Arc::clone(first)),
+        ([], [first, ..]) => Ok(Arc::clone(first)),
+        ([], []) if loaded.gates.is_empty() => Ok(Arc::new(ask::plain_gate(loaded, product, &args.tenant)?)),
+        ([], []) => Err(Failure::Usage(format!("no gate of the configuration is for {product}"))),
+        (several, _) => Err(Failure::Usage(format!(
+            "several gates are for {product} and judge by different settings: say --gate with one of {}",
+            names(several)
+        ))),
     }
+}
+
+/// Whether the gate can read this tenant out of a request.
+fn may_be_for(gate: &GateRules, tenant: &str) -> bool {
+    match &gate.tenant {
+        TenantRule::Fixed(fixed) => **fixed == *tenant,
+        TenantRule::Host(hosts) => hosts.iter().any(|(_, one)| **one == *tenant),
+        TenantRule::Path(tenants) | TenantRule::Token(tenants) => tenants.iter().any(|one| **one == *tenant),
+    }
+}
+
+/// Whether two gates would give a request of an identified caller the same answer, once they know the tenant.
+fn judge_alike(one: &GateRules, other: &GateRules) -> bool {
+    let settings = |gate: &GateRules| {
+        (gate.issue_keys_prefix, gate.names_as_written, gate.channel_types_prefix, gate.observe_until_ms)
+    };
+    settings(one) == settings(other)
 }

@@ -139,7 +139,7 @@ fn catalogs(sources: &Sources, config: Option<&Config>, problems: &mut Vec<Probl
 
 /// A folder with all policy files in it, or one file.
 fn read_path(path: &Path, origin: Origin, changes: &mut Vec<Change>, problems: &mut Vec<Problem>) {
-    if !path.is_dir() {
+    if path.is_file() {
         changes.push(Change { file: file_name(path), origin, content: read_file(path) });
         return;
     }
@@ -148,7 +148,9 @@ fn read_path(path: &Path, origin: Origin, changes: &mut Vec<Change>, problems: &
         let held = scan.changed.iter().find(|change| change.path == problem.file).map(|change| &change.held);
         matches!(held, Some(Held::Unreadable(_)))
     };
-    problems.extend(scan.problems.iter().filter(|problem| !unreadable(problem)).cloned());
+    let found = scan.problems.iter().filter(|problem| !unreadable(problem)).cloned();
+    // What a running gate would fall back to helps nobody who starts one.
+    problems.extend(found.map(|problem| Problem { help: problem.help.filter(|_| scan.untold.is_none()), ..problem }));
     changes.extend(scan.changed.iter().map(|change| Change {
         file: Arc::clone(&change.path),
         origin,

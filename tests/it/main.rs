@@ -1,6 +1,7 @@
 //! scopegate, tested from outside: one binary, one module per theme.
 
 mod catalog;
+mod cli;
 mod demo;
 mod e2e;
 mod folder;

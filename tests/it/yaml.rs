@@ -132,7 +132,8 @@ fn every_broken_configuration_is_refused_with_its_line_and_reason() {
 #[test]
 fn the_sample_configuration_is_loaded_and_writes_the_defaults() {
     let config = scopegate::config::load(Path::new("config/scopegate.yaml"), &known).unwrap();
-    let [jira, slack] = &config.gates[..] else { panic!("two gates") };
+    let [jira, slack, connect] = &config.gates[..] else { panic!("three gates") };
+    assert_eq!((connect.bypass, connect.tenants.len()), (Bypass::Network, 2));
     assert_eq!(jira.limits, Limits::default());
     assert_eq!(config.drain, Drain::default());
     assert_eq!(

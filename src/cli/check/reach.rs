@@ -92,10 +92,10 @@ impl Rules<'_> {
                 count(whole.len(), "operation")
             ));
         }
-        if limited && everything {
-            says.push("whatever reaches the whole tenant is refused with it".to_owned());
-        }
         says.extend(self.other_sides(rule));
+        if rule.shadow {
+            says = says.into_iter().map(|line| line.replacen("refuses ", "would refuse ", 1)).collect();
+        }
         Reach {
             file: self.part.file.clone().unwrap_or_else(|| Arc::from(Path::new("?"))),
             line: rule.line,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Told;
+use crate::authz::catalog::{CredentialKind, VocabularyId};
 use crate::authz::decide::{Denial, TouchedWords};
 use crate::authz::judge::{RuleKind, RuleRef};
 use crate::authz::policy::app::{App, Installation};
@@ -39,7 +40,7 @@ pub fn would_change(told: &Told<'_>) -> Option<WouldChange> {
     let installation = app.installations.iter().find(|one| *one.tenant == *told.question.tenant)?;
     let about = About { told, denial, app, installation };
     match denial.reason {
-        Reason::MissingScope => Some(about.grant_to_add()),
+        Reason::MissingScope => Some(about.other_kind().unwrap_or_else(|| about.grant_to_add())),
         Reason::InstallWindowClosed => about.window_to_open(),
         Reason::ScopeRevoked | Reason::ContainerRevoked | Reason::OperationNotAllowed => about.rule_to_lift(),
         Reason::AppSuspended => about.rule_to_lift(),
@@ -96,6 +97,26 @@ impl<'t> About<'t> {
         }
     }
 
+    /// The operation is closed to every vocabulary of the credential: no grant would help.
+    fn other_kind(&self) -> Option<WouldChange> {
+        let explanation = &self.told.answered.explanation;
+        if explanation.needs.is_empty() || explanation.needs.iter().any(|one| one.usable) {
+            return None;
+        }
+        let catalog = &self.told.gate.catalog;
+        let open = |kind: &&CredentialKind| {
+            let names =
+                (0u8..).zip(&catalog.vocabularies).filter(|(id, _)| kind.vocabularies.contains(VocabularyId(*id)));
+            names.into_iter().any(|(_, name)| explanation.needs.iter().any(|one| one.name.as_ref() == Some(name)))
+        };
+        let kinds: Vec<&str> = catalog.kinds.iter().filter(open).map(|kind| &*kind.name).collect();
+        let says = format!(
+            "no grant would permit it: the vendor closes it to this kind of credential; it takes one of the kind {}",
+            kinds.join(" or ")
+        );
+        Some(WouldChange { does: "change", file: None, line: None, yaml: None, says })
+    }
+
     fn grant_to_add(&self) -> WouldChange {
         let (file, line, has_grants) = self.home();
         let scopes = self.denial.needed.iter().map(|scope| yaml_word(scope)).collect::<Vec<_>>().join(", ");
@@ -134,7 +155,9 @@ impl<'t> About<'t> {
                 ("delete", self.text_of(rule), format!("to permit it, delete the suspension at {place}:"))
             }
             RuleKind::Revocation | RuleKind::Grant | RuleKind::Installation => {
-                ("delete", self.text_of(rule), format!("to permit it, delete the revocation at {place}:"))
+                // An empty list of revocations is an error: whoever empties it by mistake must hear of it.
+                let with = if self.is_only_revocation(rule) { ", and `revocations:` above it" } else { "" };
+                ("delete", self.text_of(rule), format!("to permit it, delete the revocation at {place}{with}:"))
             }
         };
         let line = match &rule.kind {
@@ -142,6 +165,15 @@ impl<'t> About<'t> {
             _ => rule.line,
         };
         Some(WouldChange { does, file: Some(Arc::clone(&rule.file)), line: Some(line), yaml, says })
+    }
+
+    fn is_only_revocation(&self, rule: &RuleRef) -> bool {
+        let mut parts = self.app.parts.iter().map(|linked| &linked.part);
+        parts.any(|part| {
+            part.file.as_ref() == Some(&rule.file)
+                && part.revocations.len() == 1
+                && part.revocations.iter().any(|one| one.line == rule.line)
+        })
     }
 
     fn text_of(&self, rule: &RuleRef) -> Option<String> {
@@ -225,7 +257,8 @@ impl<'t> About<'t> {
     }
 
     fn user_to_add(&self) -> Option<WouldChange> {
-        let Some(user) = self.told.question.user.as_deref() else {
+        let who = self.told.answered.explanation.who.as_ref();
+        let Some(user) = who.and_then(|who| who.user.as_deref()) else {
             let (part, grant, _) = self.nearest()?;
             let says =
                 "the grant is for named users, and the caller names none: a credential with `user:` would".to_owned();

@@ -142,9 +142,13 @@ fn needs(told: &Told<'_>, paint: Paint, out: &mut dyn io::Write) -> io::Result<(
         writeln!(out, "    {}{}", name, paint.dim(other))?;
         for (index, line) in vocabulary.lines.iter().enumerate() {
             let lead = if index == 0 { "     " } else { "  or " };
-            let words: Vec<String> =
-                line.iter().map(|(scope, standing)| stands(told, *scope, standing, paint)).collect();
-            writeln!(out, "  {lead}{}", words.join(&format!("\n       {} ", paint.dim("and"))))?;
+            if vocabulary.usable {
+                let words: Vec<String> =
+                    line.iter().map(|(scope, standing)| stands(told, *scope, standing, paint)).collect();
+                writeln!(out, "  {lead}{}", words.join(&format!("\n   {} ", paint.dim("and"))))?;
+            } else {
+                writeln!(out, "  {lead}{}", others(told, line, paint))?;
+            }
         }
     }
     if !explanation.guards.is_empty() {
@@ -154,6 +158,18 @@ fn needs(told: &Told<'_>, paint: Paint, out: &mut dyn io::Write) -> io::Result<(
         }
     }
     Ok(())
+}
+
+/// A line that this credential cannot use: it bears on the outcome only where something in it is revoked.
+fn others(told: &Told<'_>, line: &Line, paint: Paint) -> String {
+    let words = line.iter().map(|(scope, standing)| match standing {
+        Standing::Revoked(rule) => {
+            let by = rule.as_ref().map_or_else(String::new, |rule| format!(" by {}", place(rule)));
+            format!("{} ({}{by})", told.scope(*scope), paint.red("revoked"))
+        }
+        Standing::Held(_) | Standing::Missing => told.scope(*scope).to_owned(),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn stands(told: &Told<'_>, scope: ScopeId, standing: &Standing, paint: Paint) -> String {

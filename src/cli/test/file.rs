@@ -314,7 +314,7 @@ fn case(reader: &Reader<'_>, mirror: CaseMirror, at: At, now_ms: i64) -> Option<
     };
     let by = mirror.by.into_spanned().map(|by| (by.value.0, by.at));
     if let Some((by, at)) =
-        by.as_ref().filter(|(by, _)| !by.rsplit_once(':').is_some_and(|(_, line)| line.parse::<u32>().is_ok()))
+        by.as_ref().filter(|(by, _)| by.rsplit_once(':').is_none_or(|(_, line)| line.parse::<u32>().is_err()))
     {
         reader.error_with_help(*at, format!("`{by}` names no line"), "write file:line, such as `jira.yaml:12`");
     }
