@@ -10,6 +10,8 @@
 mod hostile;
 mod identity;
 mod jira;
+mod lenient;
+mod refusals;
 mod slack;
 
 use crate::support::gate::{Ask, Gate, Setup};

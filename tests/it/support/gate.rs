@@ -43,7 +43,11 @@ impl Setup {
 
     fn of(product: &'static str) -> Self {
         let setup = Self { product, gate: BTreeMap::new(), top: BTreeMap::new(), files: Vec::new() };
-        let setup = setup.gate("bypass", "network").top("settle", "1ms").top("health", "{listen: 127.0.0.1:0}");
+        let setup = setup
+            .gate("product", product)
+            .gate("bypass", "network")
+            .top("settle", "1ms")
+            .top("health", "{listen: 127.0.0.1:0}");
         let setup = setup.top("data_plane", "{threads: 1}").top("log", "{users: plain}");
         setup.top("limits", "{drain_delay: 1ms, drain_timeout: 5s}")
     }
@@ -102,10 +106,8 @@ impl Setup {
     }
 
     fn text(&self, upstream: SocketAddr) -> String {
-        let mut text = format!(
-            "version: 1\npolicies: policies\ngates:\n  - name: {}\n    listen: 127.0.0.1:0\n    product: {}\n",
-            self.product, self.product
-        );
+        let mut text =
+            format!("version: 1\npolicies: policies\ngates:\n  - name: {}\n    listen: 127.0.0.1:0\n", self.product);
         if !self.gate.contains_key("upstream") {
             let _ = writeln!(text, "    upstream: http://{upstream}");
         }
