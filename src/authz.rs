@@ -1,7 +1,7 @@
 //! The pure core: who calls, what it needs, what it touches, and whether the policy gives it.
 //!
 //! Nothing here does I/O, reads a clock or knows a runtime: time and looked-up facts are arguments.
-//! The only way to a [`Permit`] is [`decide`], and forwarding demands one.
+//! The only way to a [`Permit`] is [`decide()`], and forwarding demands one.
 
 pub mod catalog;
 pub mod decide;

@@ -93,6 +93,7 @@ enum Command {
 enum SchemaWord {
     Policy,
     Config,
+    Catalog,
 }
 
 #[derive(Debug, Subcommand)]
@@ -231,6 +232,7 @@ fn dispatch(command: Command, output: &mut Output<'_>) -> Answer {
             let kind = match kind {
                 SchemaWord::Policy => schema::SchemaKind::Policy,
                 SchemaWord::Config => schema::SchemaKind::Config,
+                SchemaWord::Catalog => schema::SchemaKind::Catalog,
             };
             writeln!(output.out, "{:#}", schema::schema(kind))?;
             Ok(true)

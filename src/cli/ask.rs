@@ -1,23 +1,23 @@
 //! One question to the policy: a request that nobody sends, by a caller that nobody identified. `explain` and `test`
 //! ask it.
 
-use std::borrow::Cow;
+mod hint;
+mod shown;
 
-use crate::authz::catalog::{ActorRule, CredentialKindId};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::authz::catalog::{CredentialKindId, KindId};
 use crate::authz::decide::{Asked, Explanation, explain};
 use crate::authz::gate::{GateRules, Identify, TenantRule};
-use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::area::NamedContainer;
 use crate::authz::policy::compile::named_container;
-use crate::authz::policy::link::ProductPolicy;
-use crate::authz::reason::Reason;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
-use crate::authz::{catalog::KindId, policy::Policy};
 use crate::cli::Failure;
 use crate::cli::load::Loaded;
 use crate::problem::did_you_mean;
-
-use std::sync::Arc;
+use hint::hint;
+use shown::{Shown, found, shown};
 
 /// The question in the words of whoever asks.
 #[derive(Debug, Clone, Default)]
@@ -173,178 +173,4 @@ fn containers(gate: &GateRules, words: &[String]) -> Result<Vec<(KindId, NamedCo
         Ok((id, named))
     };
     words.iter().map(read).collect()
-}
-
-/// The installation that is asked about.
-struct Found<'p> {
-    index: u32,
-    number: u16,
-    app: &'p App,
-    product: Option<&'p ProductPolicy>,
-}
-
-fn found<'p>(policy: &'p Policy, question: &Question) -> Option<Found<'p>> {
-    let (index, app) = policy.app(&question.app)?;
-    let number = app.installations.iter().position(|one| *one.tenant == *question.tenant)?;
-    Some(Found { index, number: u16::try_from(number).ok()?, app, product: policy.product(app.product) })
-}
-
-/// What a caller is taken to show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Shown<'p> {
-    kind: CredentialKindId,
-    user: Option<&'p str>,
-}
-
-impl<'p> Found<'p> {
-    /// What the credentials of the installation show, each sort once.
-    fn credentials(&self) -> Vec<Shown<'p>> {
-        let known = self.product.into_iter().flat_map(|product| {
-            product.credentials.by_digest.values().chain(product.credentials.by_client_key.values())
-        });
-        let own = known.filter(|one| one.app == self.index && one.installation == self.number);
-        let mut shown: Vec<Shown<'p>> = own.map(|one| Shown { kind: one.kind, user: one.user.as_deref() }).collect();
-        shown.sort_unstable();
-        shown.dedup();
-        shown
-    }
-}
-
-/// What the caller shows: the one credential of the installation that fits the question, else a credential of the one
-/// kind that could fit. It never guesses.
-fn shown<'p>(gate: &GateRules, found: &Found<'p>, question: &'p Question) -> Result<Shown<'p>, Failure> {
-    let catalog = &gate.catalog;
-    let written = question.kind.as_deref().map(|kind| known_kind(gate, kind)).transpose()?;
-    let of_kind = |kind: CredentialKindId| written.is_none_or(|written| written == kind);
-    let own: Vec<Shown<'p>> = found.credentials().into_iter().filter(|one| of_kind(one.kind)).collect();
-    let exact: Vec<Shown<'p>> = own
-        .iter()
-        .copied()
-        .filter(|one| {
-            let user = question.user.as_deref();
-            fits(gate, one.kind, question.actor, one.user) && (user.is_none() || user == one.user)
-        })
-        .collect();
-    match &exact[..] {
-        [one] => return Ok(*one),
-        [] => {}
-        several => return Err(several_fit(gate, found, several)),
-    }
-    let user = question.user.as_deref();
-    let mut kinds: Vec<CredentialKindId> = own.iter().map(|one| one.kind).collect();
-    if own.is_empty() {
-        kinds = (0..=u8::MAX).zip(&catalog.kinds).map(|(number, _)| CredentialKindId(number)).collect();
-    }
-    kinds.dedup();
-    kinds.retain(|kind| of_kind(*kind) && fits(gate, *kind, question.actor, user));
-    match &kinds[..] {
-        [kind, rest @ ..] if own.is_empty() || rest.is_empty() => Ok(Shown { kind: *kind, user }),
-        [] => Err(Failure::Usage(misfit(question))),
-        several => {
-            let several: Vec<Shown<'_>> = several.iter().map(|kind| Shown { kind: *kind, user }).collect();
-            Err(several_fit(gate, found, &several))
-        }
-    }
-}
-
-fn known_kind(gate: &GateRules, written: &str) -> Result<CredentialKindId, Failure> {
-    let catalog = &gate.catalog;
-    catalog.kind(written).ok_or_else(|| {
-        let known = catalog.kinds.iter().map(|kind| &*kind.name).collect::<Vec<_>>().join(", ");
-        Failure::Usage(format!("{} has no credential of the kind `{written}`, but: {known}", catalog.product))
-    })
-}
-
-fn several_fit(gate: &GateRules, found: &Found<'_>, several: &[Shown<'_>]) -> Failure {
-    let words = several.iter().map(|shown| {
-        let kind = gate.catalog.kinds.get(usize::from(shown.kind.0)).map_or("?", |kind| &*kind.name);
-        shown.user.map_or_else(|| format!("--kind {kind}"), |user| format!("--kind {kind} --user {user}"))
-    });
-    let words = words.collect::<Vec<_>>().join(", or ");
-    Failure::Usage(format!("{} has several credentials there; say {words}", found.app.name))
-}
-
-/// Whether a credential of this kind, with or without a user, stands for the actor that is asked about.
-fn fits(gate: &GateRules, kind: CredentialKindId, actor: Option<Actor>, user: Option<&str>) -> bool {
-    let Some(kind) = gate.catalog.kinds.get(usize::from(kind.0)) else { return false };
-    match (kind.actor, actor) {
-        (ActorRule::App, Some(Actor::User)) | (ActorRule::User, Some(Actor::App)) => false,
-        (ActorRule::App, _) => user.is_none(),
-        (ActorRule::User, _) | (ActorRule::Evidence, None) => true,
-        // Whether it stands for a user is told by the user alone.
-        (ActorRule::Evidence, Some(Actor::User)) => user.is_some(),
-        (ActorRule::Evidence, Some(Actor::App)) => user.is_none(),
-    }
-}
-
-fn misfit(question: &Question) -> String {
-    let kind = question.kind.as_ref().map_or_else(String::new, |kind| format!(" of the kind {kind}"));
-    let none = format!("no credential{kind} of {} in {}", question.app, question.tenant);
-    match (question.actor, &question.user) {
-        (Some(Actor::User), None) => format!("{none} is known to act as a user; name the user with --user"),
-        (Some(Actor::User), Some(_)) | (None, Some(_)) => format!("{none} can act as a user"),
-        (Some(Actor::App), Some(_)) => format!("{none} acts as the app while it names a user"),
-        (Some(Actor::App), None) | (None, None) => format!("{none} can act as the app"),
-    }
-}
-
-/// "Did you mean", where the app, the tenant or the operation is not known.
-fn hint(
-    loaded: &Loaded,
-    gate: &GateRules,
-    question: &Question,
-    view: &RequestView<'_>,
-    explanation: &Explanation,
-) -> Option<String> {
-    let policy = loaded.policy()?;
-    match explanation.denial()?.reason {
-        Reason::UnknownApp => {
-            let near = did_you_mean(&question.app, policy.apps.iter().map(|app| &*app.name));
-            Some(near.map_or_else(
-                || format!("no policy describes the app `{}`", question.app),
-                |near| format!("no policy describes the app `{}`; did you mean `{near}`?", question.app),
-            ))
-        }
-        Reason::UnknownTenant => Some(tenant_hint(policy, gate, question)),
-        Reason::UnknownOperation => near_operation(gate, view),
-        _ => None,
-    }
-}
-
-fn tenant_hint(policy: &Policy, gate: &GateRules, question: &Question) -> String {
-    let installations: &[Installation] = policy.app(&question.app).map_or(&[], |(_, app)| &app.installations);
-    let tenants = || installations.iter().map(|one| &*one.tenant);
-    if tenants().any(|tenant| tenant == question.tenant) {
-        return format!("the gate `{}` does not read the tenant {} out of this request", gate.name, question.tenant);
-    }
-    let help = did_you_mean(&question.tenant, tenants()).map_or_else(
-        || format!("it is installed in: {}", tenants().collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    format!("`{}` has no installation in {}; {help}", question.app, question.tenant)
-}
-
-/// The operation whose template is nearest to the path.
-fn near_operation(gate: &GateRules, view: &RequestView<'_>) -> Option<String> {
-    use crate::authz::catalog::matcher::Found;
-    if let Found::UnknownMethod = gate.catalog.matcher.find(view.method, &view.path) {
-        return Some(format!("the catalog of {} has this path, but not with {}", gate.catalog.product, view.method));
-    }
-    let path: Vec<&str> = view.path.trim_start_matches('/').split('/').collect();
-    let operations =
-        gate.catalog.operations.iter().filter(|one| one.method == *view.method || view.method == http::Method::POST);
-    let near = operations.filter_map(|operation| Some((distance(&operation.template, &path)?, operation)));
-    let (_, operation) = near.min_by_key(|(distance, _)| *distance)?;
-    Some(format!("did you mean {} {} ({})?", operation.method, operation.template, operation.id))
-}
-
-/// How many segments differ a little; `None` where one differs much. A base may stand before the template.
-fn distance(template: &str, path: &[&str]) -> Option<usize> {
-    let template: Vec<&str> = template.trim_start_matches('/').split('/').collect();
-    let skipped = path.len().checked_sub(template.len())?;
-    let mut segments = template.iter().zip(path.get(skipped..)?);
-    segments.try_fold(0, |sum, (template, segment)| match () {
-        () if template.starts_with('{') || template == segment => Some(sum),
-        () => did_you_mean(segment, [*template]).map(|_| sum + 1),
-    })
 }

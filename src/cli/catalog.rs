@@ -55,6 +55,7 @@ pub struct ShowArgs {
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CatalogFormat {
+    #[value(name = "human")]
     Text,
     Json,
 }

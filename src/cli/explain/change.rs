@@ -1,5 +1,7 @@
 //! The one line of YAML that would change an answer. It proposes; whoever edits the policy decides.
 
+mod yaml;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use crate::authz::policy::part::{Grant, Part};
 use crate::authz::reason::Reason;
 use crate::cli::words::{area_items, time_text};
 use crate::yaml::time::span_text;
+use yaml::{except, yaml_word};
 
 const DAY_MS: i64 = 86_400_000;
 /// What a proposal to prolong something proposes.
@@ -339,59 +342,5 @@ impl<'t> About<'t> {
             _ => (None, "only a look-up could tell the container; --container answers for it here"),
         };
         WouldChange { does: "change", file: None, line: None, yaml, says: says.to_owned() }
-    }
-}
-
-/// An `apps:` line with one app less. `None` where the line is not written in one of the usual ways.
-fn except(line: &str, app: &str) -> Option<String> {
-    let value = line.strip_prefix("apps:")?.split(" #").next()?.trim();
-    if value == "all" {
-        return Some(format!("apps: {{product: all, except: [{app}]}}"));
-    }
-    if let Some(list) = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let others: Vec<&str> = list.split(',').map(str::trim).filter(|one| *one != app).collect();
-        return (!others.is_empty()).then(|| format!("apps: [{}]", others.join(", ")));
-    }
-    let map = value.strip_prefix('{')?.strip_suffix('}')?;
-    match map.split_once("except:") {
-        Some((before, after)) => {
-            let (list, rest) = after.trim().strip_prefix('[')?.split_once(']')?;
-            Some(format!("apps: {{{before}except: [{list}, {app}]{rest}}}"))
-        }
-        None => Some(format!("apps: {{{}, except: [{app}]}}", map.trim())),
-    }
-}
-
-/// A word as a YAML flow list takes it.
-fn yaml_word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '@');
-    let safe = text.chars().all(plain) && !text.ends_with(':') && !text.starts_with(['-', '@', ':']);
-    if safe && !text.is_empty() { text.to_owned() } else { serde_json::Value::from(text).to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_app_is_excepted_however_the_apps_are_written() {
-        for (line, expected) in [
-            ("apps: all", Some("apps: {product: all, except: [jira/a]}")),
-            ("apps: {product: jira}  # every one", Some("apps: {product: jira, except: [jira/a]}")),
-            ("apps: {product: jira, except: [jira/b]}", Some("apps: {product: jira, except: [jira/b, jira/a]}")),
-            ("apps: [jira/a, jira/b]", Some("apps: [jira/b]")),
-            ("apps: [jira/a]", None),
-            ("apps:", None),
-        ] {
-            assert_eq!(except(line, "jira/a").as_deref(), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_word_that_yaml_would_misread_is_quoted() {
-        assert_eq!(yaml_word("chat:write"), "chat:write");
-        assert_eq!(yaml_word("10001"), "10001");
-        assert_eq!(yaml_word("#help, me"), "\"#help, me\"");
-        assert_eq!(yaml_word("a:"), "\"a:\"");
     }
 }

@@ -1,18 +1,19 @@
 //! A file of policy tests: its YAML, checked, with every problem of form at once.
 
+mod mirror;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use serde::Deserialize;
 
 use crate::authz::decide::Explanation;
 use crate::authz::reason::Reason;
 use crate::cli::ask::{Actor, Question};
-use crate::problem::{At, Problem, did_you_mean, fill_snippets};
+use crate::problem::{At, Problem, fill_snippets};
 use crate::yaml;
-use crate::yaml::field::{Field, Id, List, WORD_OR_MAP};
+use crate::yaml::field::{Field, Id};
 use crate::yaml::time::Moment;
 use crate::yaml::typed::Reader;
+use mirror::{ActorWord, CaseMirror, GateMirror, SuiteMirror};
 
 /// The one format there is.
 const VERSION: u32 = 1;
@@ -73,151 +74,6 @@ impl Expected {
             Self::Permit => "permit".to_owned(),
             Self::WouldDeny(reason) => format!("would_deny {reason}"),
             Self::Deny(reason) => format!("deny {reason}"),
-        }
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct SuiteMirror {
-    version: Field<u32>,
-    now: Field<Moment>,
-    policies: Field<Paths>,
-    gate: Field<GateMirror>,
-    cases: Field<List<CaseMirror>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct GateMirror {
-    product: Field<Id>,
-    catalog: Field<Id>,
-    issue_keys: Field<PrefixWord>,
-    names: Field<AsWrittenWord>,
-    channel_types: Field<PrefixWord>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PrefixWord {
-    Prefix,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum AsWrittenWord {
-    AsWritten,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ActorWord {
-    App,
-    User,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct CaseMirror {
-    name: Field<String>,
-    app: Field<Id>,
-    tenant: Field<Id>,
-    actor: Field<ActorWord>,
-    user: Field<Id>,
-    kind: Field<Id>,
-    at: Field<Moment>,
-    request: Field<String>,
-    body: Field<String>,
-    containers: Field<List<Id>>,
-    expect: Field<ExpectMirror>,
-    by: Field<Id>,
-}
-
-/// One path, or several.
-#[derive(Debug)]
-struct Paths(Vec<PathBuf>);
-
-impl<'de> Deserialize<'de> for Paths {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PathsVisitor)
-    }
-}
-
-struct PathsVisitor;
-
-impl<'de> serde::de::Visitor<'de> for PathsVisitor {
-    type Value = Paths;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a path or a list of paths")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Paths, E> {
-        Ok(Paths(vec![path.into()]))
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Paths, A::Error> {
-        let mut paths = Vec::new();
-        while let Some(Id(path)) = seq.next_element()? {
-            paths.push(path.into());
-        }
-        if paths.is_empty() { Err(serde::de::Error::custom("an empty list names no policy")) } else { Ok(Paths(paths)) }
-    }
-}
-
-/// `permit`, `{deny: reason}` or `{would_deny: reason}`.
-#[derive(Debug)]
-struct ExpectMirror(Expected);
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct OutcomeMirror {
-    deny: Field<ReasonWord>,
-    would_deny: Field<ReasonWord>,
-}
-
-#[derive(Debug)]
-struct ReasonWord(Reason);
-
-impl<'de> Deserialize<'de> for ReasonWord {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(ReasonWord).map_err(|_| {
-            let near = did_you_mean(&text, Reason::ALL.map(Reason::as_str));
-            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            serde::de::Error::custom(format!("`{text}` is no reason{near}"))
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for ExpectMirror {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct(WORD_OR_MAP, &["deny", "would_deny"], ExpectVisitor)
-    }
-}
-
-struct ExpectVisitor;
-
-impl<'de> serde::de::Visitor<'de> for ExpectVisitor {
-    type Value = ExpectMirror;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("`permit`, `{deny: reason}` or `{would_deny: reason}`")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<ExpectMirror, E> {
-        match word {
-            "permit" => Ok(ExpectMirror(Expected::Permit)),
-            other => Err(E::invalid_type(serde::de::Unexpected::Str(other), &self)),
-        }
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<ExpectMirror, A::Error> {
-        let outcome = OutcomeMirror::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        match (outcome.deny.into_value(), outcome.would_deny.into_value()) {
-            (Some(ReasonWord(reason)), None) => Ok(ExpectMirror(Expected::Deny(reason))),
-            (None, Some(ReasonWord(reason))) => Ok(ExpectMirror(Expected::WouldDeny(reason))),
-            _ => Err(serde::de::Error::custom("write one of `deny` and `would_deny`, with its reason")),
         }
     }
 }
