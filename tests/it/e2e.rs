@@ -11,7 +11,9 @@ mod hostile;
 mod identity;
 mod jira;
 mod lenient;
+mod operations;
 mod refusals;
+mod reload;
 mod slack;
 
 use crate::support::gate::{Ask, Gate, Setup};
