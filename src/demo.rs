@@ -83,6 +83,9 @@ pub fn run(options: DemoOptions, out: &mut dyn Write) -> io::Result<bool> {
     };
     out.write_all(demo.guide.text(options.colour).as_bytes())?;
     out.flush()?;
+    // On stderr beside the requests: what a reload made of an edit, and what is wrong with it.
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    telemetry::init(LogFormat::Text, LogTarget::Stderr, &filter).map_err(io::Error::other)?;
     runtime.block_on(demo.show(ended, options.colour, out))?;
     let folder = demo.folder().to_owned();
     drop(demo);

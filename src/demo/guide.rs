@@ -49,6 +49,9 @@ impl Guide {
         lines.extend([
             title("The way round: what the app holds is worth nothing at the product itself"),
             around.call("/rest/api/3/issue/PROJ-1", ""),
+            title("Without asking the gate: why, and what every rule reaches"),
+            ask(&folder.config(), "explain", " --app jira/timetracker --tenant acme GET /rest/api/3/issue/SEC-1"),
+            ask(&folder.config(), "check", ""),
             title("Ctrl-C stops it all. Each request that a gate judges is a line below."),
         ]);
         Ok(Self(lines))
@@ -109,6 +112,12 @@ fn title(text: impl Into<String>) -> Line {
 
 fn words(text: impl Into<String>) -> Line {
     Line::Words(text.into())
+}
+
+/// A command of this program, called as this one was.
+fn ask(config: &Path, command: &str, more: &str) -> Line {
+    let program = std::env::args().next().unwrap_or_else(|| "scopegate".to_owned());
+    Line::Command(format!("{program} {command} --config {}{more}", config.display()))
 }
 
 fn heading(folder: &Folder, addresses: &Addresses) -> Vec<Line> {

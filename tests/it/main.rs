@@ -7,6 +7,7 @@ mod e2e;
 mod folder;
 mod operations;
 mod proxy_io;
+mod readme;
 mod refusals;
 mod reload;
 mod request;
