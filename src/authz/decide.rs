@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::catalog::container::{locate, needs_body};
-use super::catalog::matcher::{Found, Matched};
+use super::catalog::matcher::Found;
 use super::catalog::{ActorRule, Catalog, CredentialKindId, Needs, OperationId, PlaceAt, VariantMask, VocabularySet};
 use super::gate::GateRules;
 use super::identity::{
@@ -211,7 +211,9 @@ struct Case<'c> {
     product: &'c Product,
     request: &'c RequestView<'c>,
     facts: &'c Facts<'c>,
-    matched: Option<Matched<'c>>,
+    operation: Option<OperationId>,
+    /// The tenant that the path names.
+    base_tenant: Option<&'c str>,
     touched: Result<Touched<'c>, BadRequest>,
 }
 
@@ -240,30 +242,23 @@ impl<'c> Case<'c> {
         facts: &'c Facts<'c>,
     ) -> Self {
         let found = gate.catalog.matcher.find(request.method, &request.path);
-        let lookalike = matches!(found, Found::Lookalike);
-        let matched = match found {
+        let matched = match &found {
             Found::Operation(matched) => Some(matched),
             Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
         };
-        let operation = matched
-            .as_ref()
-            .and_then(|matched| Some((matched, gate.catalog.operations.get(usize::from(matched.operation.0))?)));
+        let operation =
+            matched.and_then(|matched| Some((matched, gate.catalog.operations.get(usize::from(matched.operation.0))?)));
         let touched = match operation {
             Some((matched, operation)) => locate(gate, operation, matched.parameters.as_slice(), request, facts),
-            None if lookalike => Err(BadRequest("the path is another operation's but for the case of a letter")),
+            None if found == Found::Lookalike => {
+                Err(BadRequest("the path is another operation's but for the case of a letter"))
+            }
             // Nobody knows what an unknown operation reaches.
             None => Ok(Touched { reach: Reach::Tenant, variants: VariantMask::ALL }),
         };
         let (generation, named) = (snapshot.generation, &*snapshot.named);
-        Self { generation, named, gate, product, request, facts, matched, touched }
-    }
-
-    fn operation(&self) -> Option<OperationId> {
-        self.matched.as_ref().map(|matched| matched.operation)
-    }
-
-    fn base_tenant(&self) -> Option<&str> {
-        self.matched.as_ref().and_then(|matched| matched.tenant)
+        let (operation, base_tenant) = (matched.map(|one| one.operation), matched.and_then(|one| one.tenant));
+        Self { generation, named, gate, product, request, facts, operation, base_tenant, touched }
     }
 
     /// Judges by one state. Of several reasons the first counts: bad_request, who, app_suspended, unknown_operation.
@@ -312,7 +307,7 @@ impl<'c> Case<'c> {
             kind: Some(credential.kind),
             installation: Some(credential.installation),
         };
-        let tenant = request_tenant(self.gate, self.request, self.base_tenant(), &installation.tenant);
+        let tenant = request_tenant(self.gate, self.request, self.base_tenant, &installation.tenant);
         let agreed = tenant.and_then(|tenant| self.check_tenant_arguments(tenant));
         if let Err(reason) = agreed {
             let why =
@@ -360,7 +355,7 @@ impl<'c> Case<'c> {
                 now_ms: self.facts.now_ms,
             },
             vocabularies: caller.vocabularies,
-            operation: self.operation().unwrap_or(UNKNOWN),
+            operation: self.operation.unwrap_or(UNKNOWN),
             touched,
         }
     }
@@ -396,11 +391,11 @@ impl<'c> Case<'c> {
         let denial = Denial {
             why: Some(refused.why),
             unknown_digest: refused.unknown_digest,
-            operation: self.operation(),
+            operation: self.operation,
             ..Denial::of(refused.reason)
         };
         let never_named = refused.unknown_digest.is_some_and(|digest| !self.named.contains(&digest));
-        let tenant = gate_tenant(self.gate, self.request, self.base_tenant());
+        let tenant = gate_tenant(self.gate, self.request, self.base_tenant);
         let (true, true, Some(touched), Some(tenant)) =
             (never_named, observes(self.gate, self.facts.now_ms), touched, tenant)
         else {
@@ -432,7 +427,7 @@ impl<'c> Case<'c> {
                 now_ms: self.facts.now_ms,
             },
             vocabularies: VocabularySet::ALL,
-            operation: self.operation().unwrap_or(UNKNOWN),
+            operation: self.operation.unwrap_or(UNKNOWN),
             touched,
         };
         self.verdict(&question, &who, true)?;
@@ -477,7 +472,7 @@ impl<'c> Case<'c> {
             reason: refused.reason,
             why: None,
             who: Some(who.clone()),
-            operation: self.operation(),
+            operation: self.operation,
             needed: refused.needed.iter().map(|scope| Arc::from(catalog.scope_name(*scope))).collect(),
             held,
             container: container_named(catalog, question.touched, refused.container),
@@ -494,7 +489,7 @@ impl<'c> Case<'c> {
         would: Option<Box<Denial>>,
         shadow: Option<Box<Denial>>,
     ) -> Permit {
-        let (generation, operation) = (self.generation, self.operation());
+        let (generation, operation) = (self.generation, self.operation);
         Permit { generation, operation, who, credential, url_signed, would, shadow, _decided: Decided }
     }
 }

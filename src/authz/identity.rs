@@ -9,8 +9,6 @@ pub mod token;
 
 use std::sync::Arc;
 
-use token::Token;
-
 use super::Reason;
 use super::catalog::DialectName;
 use super::gate::{GateRules, TenantRule};
@@ -98,14 +96,15 @@ pub fn identify<'p>(
         Evidence { gate, credentials, request, now_ms: facts.now_ms, known: None, outcome: Outcome::default() };
     if let Some(shown) = token::authorization(request.headers) {
         match shown {
-            token::Shown::Token(token) => evidence.token(Some(token), Place::Authorization),
+            token::Shown::Token(token) => evidence.token(token, Place::Authorization),
+            token::Shown::Basic(credential) => evidence.basic(credential),
             token::Shown::ConnectJwt(jwt) => evidence.connect_jwt(jwt),
             token::Shown::Unreadable => evidence.outcome.failed = true,
         }
     }
     for name in &gate.catalog.tokens.query {
         if let Some(value) = request.arguments().find(name)?.one()? {
-            evidence.token(Token::of(value.as_bytes()), Place::Query);
+            evidence.token(value.as_bytes(), Place::Query);
         }
     }
     for name in &gate.catalog.tokens.body {
@@ -115,7 +114,7 @@ pub fn identify<'p>(
         }
         if let Some(value) = facts.body.argument(name)?.one()? {
             let is_form = matches!(facts.body, BodyFacts::Form(_));
-            evidence.token(Token::of(value.as_bytes()), if is_form { Place::Form } else { Place::Json });
+            evidence.token(value.as_bytes(), if is_form { Place::Form } else { Place::Json });
         }
     }
     // An Atlassian product takes `jwt` for evidence, whether this gate does or not.
@@ -150,17 +149,18 @@ struct Outcome {
 }
 
 impl<'p> Evidence<'_, 'p> {
-    /// A token or gate key.
-    fn token(&mut self, token: Option<Token>, place: Place) {
+    /// A token or gate key, of which only the digest is compared. Nothing is no token.
+    fn token(&mut self, secret: &[u8], place: Place) {
         self.outcome.pieces += 1;
-        let Some(Token { digest, is_gate_key }) = token else {
+        if secret.is_empty() {
             self.outcome.failed = true;
             return;
-        };
+        }
+        let digest = gate_key::digest(secret);
         let Some(credential) = self.credentials.by_digest.get(&digest) else {
             self.outcome.unknown = true;
             // A gate key is worth nothing upstream, so there is nothing to observe about one.
-            self.outcome.unknown_digest = (!is_gate_key).then_some(digest);
+            self.outcome.unknown_digest = (!gate_key::has_form(secret)).then_some(digest);
             return;
         };
         match (&credential.proof, place) {
@@ -171,6 +171,14 @@ impl<'p> Evidence<'_, 'p> {
             }
             (Proof::Token, _) if self.gate.identify.token => self.accept(credential),
             (Proof::GateKey { .. } | Proof::Token | Proof::ConnectJwt { .. }, _) => self.outcome.unknown = true,
+        }
+    }
+
+    /// The user and password of Basic.
+    fn basic(&mut self, credential: &[u8]) {
+        match token::password(credential, &mut [0; token::BASIC_MAX]) {
+            Some(password) => self.token(password, Place::Authorization),
+            None => self.outcome.failed = true,
         }
     }
 

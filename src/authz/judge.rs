@@ -84,21 +84,30 @@ pub enum RuleKind {
 /// Whether the request passes by the rules of this mode.
 pub fn passes(question: &Question<'_>, mode: Mode) -> bool {
     let Some(operation) = question.operation() else { return false };
-    let mut needed = operation.all_scopes;
-    needed.insert(question.catalog.gate_call);
-    let taken = question.taken_of(&needed, mode);
     match &operation.needs {
         Needs::Unknown => false,
-        Needs::None { .. } => question.has_all_held(operation, &[question.catalog.gate_call], &taken, mode),
-        Needs::Lines(_) => {
-            let mut variants = variants(operation, question.touched).peekable();
-            // No value that the fact could have leaves nothing to judge by: refused.
-            variants.peek().is_some()
-                && variants.all(|variant| {
-                    !question.revoked_in_a_vocabulary(operation, variant, &taken)
-                        && question.line_held(operation, variant, &taken, mode)
-                })
+        Needs::None { .. } => {
+            let mut needed = operation.all_scopes;
+            needed.insert(question.catalog.gate_call);
+            let taken = question.taken_of(&needed, mode);
+            question.has_all_held(operation, &[question.catalog.gate_call], &taken, mode)
         }
+        Needs::Lines(_) => {
+            let taken = question.taken_of(&operation.all_scopes, mode);
+            every_variant(operation, question.touched, |variant| {
+                !question.revoked_in_a_vocabulary(operation, variant, &taken)
+                    && question.line_held(operation, variant, &taken, mode)
+            })
+        }
+    }
+}
+
+/// Whether it holds in each variant that the request may be. No value that the fact could have leaves nothing to judge
+/// by: refused.
+fn every_variant(operation: &Operation, touched: &Touched<'_>, holds: impl Fn(VariantMask) -> bool) -> bool {
+    match operation.variants {
+        VariantMask::ALL => holds(VariantMask::ALL),
+        _ => touched.variants != VariantMask::NONE && touched.variants.each().all(holds),
     }
 }
 
@@ -209,8 +218,8 @@ impl<'q> Question<'q> {
 
     /// The parts that can give: the app's own.
     fn granting(&self) -> impl Iterator<Item = Rules<'q>> {
-        let own = self.app.map(|(_, app)| app.parts.iter());
-        own.into_iter().flatten().map(|linked| Rules { linked, guardrail: None })
+        let own = self.app.map_or(&[][..], |(_, app)| &app.parts[..]);
+        own.iter().map(|linked| Rules { linked, guardrail: None })
     }
 
     /// Every part that can take: the app's own, then the guardrails that reach it.
@@ -229,7 +238,7 @@ impl<'q> Question<'q> {
     /// The same as far as these scopes go: a revocation that takes none of them is not looked at any further.
     fn taken_of(&self, needed: &ScopeSet, mode: Mode) -> Taken {
         let mut taken = Taken::NOTHING;
-        for rules in self.rules() {
+        self.rules().for_each(|rules| {
             let part = &rules.linked.part;
             for revocation in &part.revocations {
                 let counts = !revocation.shadow || mode == Mode::WithShadowRevocations;
@@ -244,7 +253,7 @@ impl<'q> Question<'q> {
                     },
                 }
             }
-        }
+        });
         taken
     }
 
@@ -265,15 +274,16 @@ impl<'q> Question<'q> {
     /// Rule (a): a line left, in a vocabulary that the credential can use, is held whole in every container touched.
     fn line_held(&self, operation: &Operation, variant: VariantMask, taken: &Taken, mode: Mode) -> bool {
         let Needs::Lines(vocabularies) = &operation.needs else { return false };
-        let usable = vocabularies.iter().filter(|vocabulary| self.vocabularies.contains(vocabulary.vocabulary));
-        usable
-            .flat_map(|vocabulary| left(&vocabulary.lines, variant))
-            .any(|line| self.has_all_held(operation, &line.scopes, taken, mode))
+        let mut usable = vocabularies.iter().filter(|vocabulary| self.vocabularies.contains(vocabulary.vocabulary));
+        usable.any(|vocabulary| {
+            left(&vocabulary.lines, variant).any(|line| self.has_all_held(operation, &line.scopes, taken, mode))
+        })
     }
 
     /// Whether a line and the operation's guards are held, none of them taken.
     fn has_all_held(&self, operation: &Operation, line: &[ScopeId], taken: &Taken, mode: Mode) -> bool {
-        line.iter().chain(&operation.guards).all(|scope| !taken.takes(*scope) && self.held(*scope, mode))
+        let held = |scope: &ScopeId| !taken.takes(*scope) && self.held(*scope, mode);
+        line.iter().all(held) && operation.guards.iter().all(held)
     }
 
     /// Whether a scope is granted in everything that is touched.

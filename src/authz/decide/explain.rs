@@ -159,7 +159,7 @@ impl Explanation {
 
 impl Case<'_> {
     fn explain_by(&self, policy: &Policy, asked: &Asked<'_>) -> Explanation {
-        let operation = self.operation();
+        let operation = self.operation;
         let denied = |denial: Denial| Explanation { operation, ..Explanation::denied(denial) };
         let touched = match &self.touched {
             Ok(touched) => touched,

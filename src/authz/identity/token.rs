@@ -5,36 +5,23 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::gate_key;
-
 /// The longest `user:password` of Basic, decoded, in bytes. It is decoded on the stack.
-const BASIC_MAX: usize = 1024;
+pub const BASIC_MAX: usize = 1024;
 
 /// What `Authorization` shows.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Shown<'a> {
-    Token(Token),
+    /// A token or gate key.
+    Token(&'a [u8]),
+    /// Basic's user and password, encoded: see [`password`].
+    Basic(&'a [u8]),
     ConnectJwt(&'a str),
     /// A scheme or form that no method reads.
     Unreadable,
 }
 
-/// A token or gate key, of which only the digest is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Token {
-    pub digest: [u8; 32],
-    /// It looks like a gate key, known or not.
-    pub is_gate_key: bool,
-}
-
-impl Token {
-    /// `None`: nothing is no token.
-    pub fn of(secret: &[u8]) -> Option<Self> {
-        let is_gate_key = gate_key::has_form(secret);
-        (!secret.is_empty()).then(|| Self { digest: gate_key::digest(secret), is_gate_key })
-    }
-}
-
 /// The evidence in `Authorization`, if the header is there.
+#[inline]
 pub fn authorization(headers: &HeaderMap) -> Option<Shown<'_>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
@@ -44,6 +31,7 @@ pub fn authorization(headers: &HeaderMap) -> Option<Shown<'_>> {
     Some(read(value.as_bytes()).unwrap_or(Shown::Unreadable))
 }
 
+#[inline]
 fn read(value: &[u8]) -> Option<Shown<'_>> {
     let space = memchr::memchr(b' ', value)?;
     let (scheme, credential) = (value.get(..space)?, value.get(space + 1..)?);
@@ -53,9 +41,9 @@ fn read(value: &[u8]) -> Option<Shown<'_>> {
     }
     let is = |word: &str| scheme.eq_ignore_ascii_case(word.as_bytes());
     if is("bearer") || is("token") {
-        Token::of(credential).map(Shown::Token)
+        Some(Shown::Token(credential))
     } else if is("basic") {
-        password(credential).map(Shown::Token)
+        Some(Shown::Basic(credential))
     } else if is("jwt") {
         std::str::from_utf8(credential).ok().map(Shown::ConnectJwt)
     } else {
@@ -68,13 +56,12 @@ fn is_one_word(credential: &[u8]) -> bool {
     !credential.iter().fold(false, |other, byte| other | !byte.is_ascii_graphic() | (*byte == b','))
 }
 
-/// The password part alone proves: the user part is a name, if it is anything (RFC 7617).
-fn password(credential: &[u8]) -> Option<Token> {
-    let mut decoded = [0; BASIC_MAX];
-    let length = STANDARD.decode_slice(credential, &mut decoded).ok()?;
+/// The password part alone proves: the user part is a name, if it is anything (RFC 7617). `None` where it is malformed.
+pub fn password<'b>(credential: &[u8], decoded: &'b mut [u8; BASIC_MAX]) -> Option<&'b [u8]> {
+    let length = STANDARD.decode_slice(credential, decoded).ok()?;
     let mut parts = decoded.get(..length)?.splitn(2, |byte| *byte == b':');
     let _user = parts.next()?;
-    Token::of(parts.next()?)
+    parts.next()
 }
 
 #[cfg(test)]
@@ -82,12 +69,16 @@ mod tests {
     use super::*;
 
     fn check(value: &str, expected: &str) {
-        let token = Token::of(expected.as_bytes()).unwrap();
-        assert!(matches!(read(value.as_bytes()), Some(Shown::Token(shown)) if shown == token), "{value}");
+        assert_eq!(read(value.as_bytes()), Some(Shown::Token(expected.as_bytes())), "{value}");
+    }
+
+    fn check_password(value: &str, expected: Option<&str>) {
+        let Some(Shown::Basic(credential)) = read(value.as_bytes()) else { panic!("{value} is not Basic") };
+        assert_eq!(password(credential, &mut [0; BASIC_MAX]), expected.map(str::as_bytes), "{value}");
     }
 
     fn check_unreadable(value: &str) {
-        assert!(read(value.as_bytes()).is_none(), "{value:?}");
+        assert_eq!(read(value.as_bytes()), None, "{value:?}");
     }
 
     #[test]
@@ -100,13 +91,13 @@ mod tests {
 
     #[test]
     fn of_basic_the_password_alone_proves() {
-        check("Basic dXNlcjpwYTpzcw==", "pa:ss");
-        check("Basic OnB3", "pw");
-        check_unreadable("Basic dXNlcg=="); // no colon
-        check_unreadable("Basic dXNlcjo="); // no password
-        check_unreadable("Basic dXNlcjpwYTpzcw"); // no padding
-        check_unreadable("Basic dXNlcjpwYTpzcx=="); // bits beyond the last byte
-        check_unreadable(&format!("Basic {}", "A".repeat(4096)));
+        check_password("Basic dXNlcjpwYTpzcw==", Some("pa:ss"));
+        check_password("Basic OnB3", Some("pw"));
+        check_password("Basic dXNlcg==", None); // no colon
+        check_password("Basic dXNlcjo=", Some("")); // no password: nothing is no token
+        check_password("Basic dXNlcjpwYTpzcw", None); // no padding
+        check_password("Basic dXNlcjpwYTpzcx==", None); // bits beyond the last byte
+        check_password(&format!("Basic {}", "A".repeat(4096)), None);
     }
 
     #[test]
