@@ -145,6 +145,7 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     };
     let listeners = gates.iter().map(gates::Gate::listener).collect();
     let counters = gates.iter().map(gates::Gate::counters).collect();
+    let rules = gates.iter().map(gates::Gate::rules).collect();
     let gates: Arc<[gates::Gate]> = gates.into();
     let service = move |index: usize| {
         let hub = gates.get(index).map(|gate| Rc::new(gate.hub()));
@@ -161,7 +162,7 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     };
     let workers = spawn_workers(threads, listeners, &shutdown.watch(), service)
         .map_err(|error| failed("a gate's listener", &error))?;
-    let (control, health) = control::spawn(config, &live, &metrics, &readiness, counters, shutdown.watch())?;
+    let (control, health) = control::spawn(config, &live, &metrics, &readiness, rules, counters, shutdown.watch())?;
     Ok(Running {
         gates: workers.addresses.clone(),
         health,

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
+use serde::Deserialize;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::failed;
+use crate::authz::gate::GateRules;
 use crate::authz::snapshot::Snapshot;
+use crate::cli::ask::{Actor, Question};
+use crate::cli::explain::{answer, time_of};
+use crate::cli::load::Loaded;
 use crate::config::Config;
 use crate::config::model::Listen;
 use crate::control::admin::{self, Access, AdminError, Answers, SnapshotView, TokenFile};
@@ -26,6 +31,7 @@ pub(super) fn spawn(
     live: &Arc<Live>,
     metrics: &Arc<Metrics>,
     readiness: &Readiness,
+    gates: Vec<Arc<GateRules>>,
     counters: Vec<(GateMetrics, Arc<IoCounters>)>,
     shutdown: Watch,
 ) -> Result<(JoinHandle<()>, Option<Listen>), Vec<Problem>> {
@@ -54,7 +60,7 @@ pub(super) fn spawn(
             }
             (Listen::Tcp(_), None) => return Err(failed("the admin listener", &"TCP needs a token file")),
         };
-        servers.push((server, admin::router(answers(live), access)));
+        servers.push((server, admin::router(answers(live, gates), access)));
     }
     drop(_entered);
     let spawned =
@@ -104,15 +110,77 @@ async fn show(
     next.run(request).await
 }
 
-fn answers(live: &Arc<Live>) -> Answers {
+fn answers(live: &Arc<Live>, gates: Vec<Arc<GateRules>>) -> Answers {
     let (shown, asked) = (Arc::clone(live), Arc::clone(live));
     Answers {
         snapshot: Arc::new(move || view(&shown.load())),
-        explain: Arc::new(move |question| {
-            let _ = (&asked, question);
-            Err(AdminError::NoPolicy)
-        }),
+        explain: Arc::new(move |question| explain(&asked, &gates, question)),
     }
+}
+
+/// A question to the running gate, in the words of `scopegate explain`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    app: String,
+    tenant: String,
+    actor: Option<ActorWord>,
+    user: Option<String>,
+    kind: Option<String>,
+    /// RFC 3339; absent, now.
+    at: Option<String>,
+    /// `project=SEC`: what a look-up would have said.
+    #[serde(default)]
+    containers: Vec<String>,
+    gate: Option<String>,
+    #[serde(default = "get")]
+    method: String,
+    path: String,
+    body: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActorWord {
+    App,
+    User,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn explain(
+    live: &Live,
+    gates: &[Arc<GateRules>],
+    question: serde_json::Value,
+) -> Result<serde_json::Value, AdminError> {
+    let asked: Asked = serde_json::from_value(question).map_err(|error| AdminError::Question(error.to_string()))?;
+    // Copied, so that no snapshot is held while the answer is written.
+    let snapshot = Snapshot::clone(&live.load());
+    if snapshot.states.is_none() {
+        return Err(AdminError::NoPolicy);
+    }
+    let question = Question {
+        app: asked.app,
+        tenant: asked.tenant,
+        actor: asked.actor.map(|actor| match actor {
+            ActorWord::App => Actor::App,
+            ActorWord::User => Actor::User,
+        }),
+        user: asked.user,
+        kind: asked.kind,
+        at_ms: match asked.at {
+            Some(text) => time_of(&text).map_err(AdminError::Question)?,
+            None => live.now_ms(),
+        },
+        containers: asked.containers,
+        method: asked.method.to_ascii_uppercase(),
+        target: asked.path,
+        body: asked.body.map(String::into_bytes),
+    };
+    let loaded = Loaded::of_running(snapshot, gates.to_vec());
+    answer(&loaded, asked.gate.as_deref(), &question).map_err(|failure| AdminError::Question(failure.to_string()))
 }
 
 fn view(snapshot: &Snapshot) -> Option<SnapshotView> {

@@ -7,7 +7,7 @@ use super::policy::Policy;
 use super::policy::compile::Catalogs;
 
 /// Catalogs, policy and overrides at one moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Grows by one with each published snapshot; a request compares it right before its first byte goes upstream.
     pub generation: u64,

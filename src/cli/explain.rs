@@ -72,7 +72,7 @@ pub fn run(args: &ExplainArgs, output: &mut Output<'_>) -> Answer {
     if loaded.has_errors() {
         return super::refuse_broken(&loaded, args.format, output);
     }
-    let gate = gate(&loaded, args)?;
+    let gate = gate(&loaded, &args.app, &args.tenant, args.gate.as_deref())?;
     let question = question(args, now_ms)?;
     let answered = ask::ask(&loaded, &gate, &question)?;
     let told = Told { loaded: &loaded, gate: &gate, question: &question, answered: &answered };
@@ -81,6 +81,16 @@ pub fn run(args: &ExplainArgs, output: &mut Output<'_>) -> Answer {
         Format::Json => writeln!(output.out, "{}", view::json(&told))?,
     }
     Ok(answered.explanation.is_permitted())
+}
+
+/// Explains one request by what is loaded, as JSON: what a running gate answers on its admin listener.
+///
+/// # Errors
+/// The question makes no sense, or no gate is for it.
+pub fn answer(loaded: &Loaded, gate_name: Option<&str>, question: &Question) -> Result<serde_json::Value, Failure> {
+    let gate = gate(loaded, &question.app, &question.tenant, gate_name)?;
+    let answered = ask::ask(loaded, &gate, question)?;
+    Ok(view::json(&Told { loaded, gate: &gate, question, answered: &answered }))
 }
 
 /// A question with its answer, and what both are about.
@@ -127,11 +137,11 @@ fn body(path: &PathBuf) -> Result<Vec<u8>, Failure> {
 }
 
 /// The gate that the request would come through: the named one, else the only one of the product.
-fn gate(loaded: &Loaded, args: &ExplainArgs) -> Result<Arc<GateRules>, Failure> {
-    let product = ask::product_of(&args.app)?;
+fn gate(loaded: &Loaded, app: &str, tenant: &str, named: Option<&str>) -> Result<Arc<GateRules>, Failure> {
+    let product = ask::product_of(app)?;
     let names = |gates: &[&Arc<GateRules>]| gates.iter().map(|gate| &*gate.name).collect::<Vec<_>>().join(", ");
-    if let Some(name) = &args.gate {
-        let found = loaded.gates.iter().find(|gate| *gate.name == **name);
+    if let Some(name) = named {
+        let found = loaded.gates.iter().find(|gate| *gate.name == *name);
         let all: Vec<_> = loaded.gates.iter().collect();
         let gate =
             found.ok_or_else(|| Failure::Usage(format!("no gate is named `{name}`; there are: {}", names(&all))))?;
@@ -144,11 +154,11 @@ fn gate(loaded: &Loaded, args: &ExplainArgs) -> Result<Arc<GateRules>, Failure> 
         return Ok(Arc::clone(gate));
     }
     let gates: Vec<_> = loaded.gates.iter().filter(|gate| *gate.catalog.product == *product).collect();
-    let of_tenant: Vec<_> = gates.iter().copied().filter(|gate| may_be_for(gate, &args.tenant)).collect();
+    let of_tenant: Vec<_> = gates.iter().copied().filter(|gate| may_be_for(gate, tenant)).collect();
     match (&of_tenant[..], &gates[..]) {
         ([first, rest @ ..], _) if rest.iter().all(|gate| judge_alike(first, gate)) => Ok(Arc::clone(first)),
         ([], [first, ..]) => Ok(Arc::clone(first)),
-        ([], []) if loaded.gates.is_empty() => Ok(Arc::new(ask::plain_gate(loaded, product, &args.tenant)?)),
+        ([], []) if loaded.gates.is_empty() => Ok(Arc::new(ask::plain_gate(loaded, product, tenant)?)),
         ([], []) => Err(Failure::Usage(format!("no gate of the configuration is for {product}"))),
         (several, _) => Err(Failure::Usage(format!(
             "several gates are for {product} and judge by different settings: say --gate with one of {}",

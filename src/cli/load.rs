@@ -192,6 +192,21 @@ fn line_of(text: &str, line: u32) -> Option<&str> {
 }
 
 impl Loaded {
+    /// What a running gate judges by now. Its texts are not kept, so no line of them can be shown.
+    pub fn of_running(snapshot: Snapshot, gates: Vec<Arc<GateRules>>) -> Self {
+        Self {
+            config: None,
+            config_path: None,
+            gates,
+            catalogs: Arc::clone(&snapshot.catalogs),
+            snapshot,
+            files: 0,
+            counts: Counts::default(),
+            problems: Vec::new(),
+            texts: BTreeMap::new(),
+        }
+    }
+
     /// The one state that commands judge by. `None` where something is broken.
     pub fn policy(&self) -> Option<&Arc<Policy>> {
         self.snapshot.states.as_ref().map(|states| &states.newest)

@@ -88,7 +88,8 @@ const BATCH: usize = 50;
 fn ten_thousand_strangers_make_no_series() {
     let gate = tracker(GRANT);
     let request = |number: usize| {
-        let path = if number.is_multiple_of(2) { "/rest/api/3/issue/PROJ-1".to_owned() } else { format!("/path-{number}/x") };
+        let path =
+            if number.is_multiple_of(2) { "/rest/api/3/issue/PROJ-1".to_owned() } else { format!("/path-{number}/x") };
         let ask = Ask::get(&path).with("host", &format!("host-{number}.test"));
         ask.with("user-agent", &format!("agent-{number}")).bearer(&format!("token-{number}")).text()
     };
