@@ -4,6 +4,8 @@
 //! stands in its last good form; what it holds up is said in problems.
 
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;

@@ -1,0 +1,238 @@
+//! How soon what is on disk is in force, and what it costs: `cargo bench --bench reload -- [APPS GRANTS]...`.
+//!
+//! Not a timed test: it prints what this machine does. Each pair of numbers is a folder of so many app files with so
+//! many grants each; without any, those that the measures in the README name.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a bench may stop at the first surprise"
+)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use scopegate::authz::catalog::builtin;
+use scopegate::authz::decide;
+use scopegate::authz::gate::{GateRules, Identify, TenantRule};
+use scopegate::authz::policy::compile::Catalogs;
+use scopegate::authz::request::{BodyFacts, Facts, RequestView};
+use scopegate::authz::snapshot::Snapshot;
+use scopegate::control::folder;
+use scopegate::control::health::{Readiness, Warnings};
+use scopegate::control::reload::{Reloader, Settings, Told};
+use scopegate::live::Live;
+use scopegate::metrics::Metrics;
+use sha2::{Digest as _, Sha256};
+
+const SCOPES: [&str; 10] = [
+    "team:read",
+    "users:read",
+    "chat:write",
+    "files:read",
+    "channels:read",
+    "channels:history",
+    "reactions:read",
+    "pins:read",
+    "bookmarks:read",
+    "usergroups:read",
+];
+const REVOCATIONS: usize = 40;
+/// Long enough for inotify to be armed anew and for the settling of the last change.
+const REST: Duration = Duration::from_millis(700);
+
+fn main() {
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let pairs = if numbers.is_empty() { vec![50, 10, 1_000, 10, 10_000, 10, 10_000, 100] } else { numbers };
+    for pair in pairs.chunks_exact(2) {
+        measure(pair[0], pair[1]);
+    }
+}
+
+fn revocations(bench: &Bench, apps: usize) {
+    std::thread::sleep(REST);
+    let reloader = bench.start();
+    std::thread::sleep(REST);
+    let mut took: Vec<Duration> = (0..REVOCATIONS).map(|turn| bench.revoke(turn * apps / REVOCATIONS)).collect();
+    took.sort();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
+    println!(
+        "{apps} apps x {} grants: renamed over -> refused: p50 {:.1?}, p99 {:.1?}",
+        bench.grants,
+        at(0.5),
+        at(0.99)
+    );
+    drop(reloader);
+}
+
+struct Bench {
+    root: tempfile::TempDir,
+    grants: usize,
+    live: Arc<Live>,
+    gate: GateRules,
+    readiness: Readiness,
+    catalogs: Arc<Catalogs>,
+}
+
+fn measure(apps: usize, grants: usize) {
+    revocations(&Bench::new(apps, grants, false), apps);
+    let bench = Bench::new(apps, grants, true);
+    std::thread::sleep(REST);
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = memory();
+    let began = Instant::now();
+    let reloader = bench.start();
+    let ready = began.elapsed();
+    assert!(bench.readiness.report().ready, "an old folder is whole at once");
+    let (rest, peak) = memory();
+    println!(
+        "{apps} apps x {grants} grants: ready in {ready:.1?}; MiB before {}, at rest {rest}, peak {peak}",
+        before.0
+    );
+    std::thread::sleep(REST);
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let took = bench.swap(apps, 10);
+    let peak = memory().1;
+    std::thread::sleep(REST);
+    println!("  ..data swap, every 10th changed: {took:.1?}; MiB peak {peak}, at rest {}", memory().0);
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let took = bench.swap(apps, 1);
+    let peak = memory().1;
+    std::thread::sleep(REST);
+    println!("  ..data swap, every one changed: {took:.1?}; MiB peak {peak}, at rest {}", memory().0);
+    drop(reloader);
+}
+
+impl Bench {
+    fn new(apps: usize, grants: usize, swapped: bool) -> Self {
+        let catalogs = Arc::new(Catalogs::new(["jira", "slack"].map(|name| builtin::catalog(name).unwrap())));
+        let gate = GateRules {
+            name: "slack".into(),
+            catalog: Arc::clone(&catalogs.by_name("slack").unwrap().catalog),
+            identify: Identify { gate_key: true, token: true, connect_jwt: false },
+            tenant: TenantRule::Fixed("T1".into()),
+            issue_keys_prefix: false,
+            names_as_written: false,
+            channel_types_prefix: true,
+            observe_until_ms: None,
+        };
+        let live = Arc::new(Live::new(Snapshot::empty(Arc::clone(&catalogs))));
+        let root = tempfile::tempdir().unwrap();
+        let bench = Self { root, grants, live, gate, readiness: Readiness::default(), catalogs };
+        let policies = bench.root.path().join("policies");
+        fs::create_dir_all(policies.join("..0")).unwrap();
+        if swapped {
+            symlink("..0", policies.join("..data")).unwrap();
+        }
+        for app in 0..apps {
+            let file = format!("a{app}.yaml");
+            if !swapped {
+                fs::write(policies.join(&file), bench.text(app, true)).unwrap();
+                continue;
+            }
+            fs::write(policies.join("..0").join(&file), bench.text(app, true)).unwrap();
+            symlink(Path::new("..data").join(&file), policies.join(&file)).unwrap();
+        }
+        bench
+    }
+
+    fn start(&self) -> Reloader {
+        let settings = Settings {
+            policies: self.root.path().join("policies"),
+            overrides: None,
+            secrets_base: self.root.path().to_path_buf(),
+            state: None,
+            gates: Vec::new(),
+            warnings: Warnings::default(),
+            folder: folder::Settings::default(),
+        };
+        let told = Told {
+            live: Arc::clone(&self.live),
+            metrics: Metrics::new(10).unwrap(),
+            readiness: self.readiness.clone(),
+        };
+        Reloader::start(settings, Arc::clone(&self.catalogs), told).unwrap()
+    }
+
+    /// With or without the scope that is taken away.
+    fn text(&self, app: usize, whole: bool) -> String {
+        let digest: String = Sha256::digest(format!("t{app}")).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut text = format!(
+            "version: 1\napp: slack/a{app}\nname: App {app}\ncontact: a{app}@example.com\ninstallations:\n  - tenant: T1\n    \
+             credentials: [{{method: token, sha256: \"{digest}\", kind: bot}}]\ngrants:\n"
+        );
+        for grant in (0..self.grants).filter(|grant| whole || grant % SCOPES.len() != 0) {
+            let (scope, round) = (SCOPES[grant % SCOPES.len()], grant / SCOPES.len());
+            let place = if round == 0 { "all".to_owned() } else { format!("{{channel: [C{app:05}{round}]}}") };
+            let _ = writeln!(text, "  - {{for: purpose {grant}, scopes: ['{scope}'], actors: [app], in: {place}}}");
+        }
+        text
+    }
+
+    fn permits(&self, app: usize) -> bool {
+        let request = http::Request::get("/api/team.info").header("host", "slack.com");
+        let request = request.header("authorization", format!("Bearer t{app}")).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        let view = RequestView::of(&parts).unwrap();
+        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty };
+        decide(&self.live.load(), &self.gate, &view, &facts).is_ok()
+    }
+
+    fn revoke(&self, app: usize) -> Duration {
+        assert!(self.permits(app));
+        let folder = self.root.path().join("policies");
+        let (aside, real) = (folder.join(".aside"), folder.join(format!("a{app}.yaml")));
+        fs::write(&aside, self.text(app, false)).unwrap();
+        let began = Instant::now();
+        fs::rename(&aside, &real).unwrap();
+        while self.permits(app) {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let took = began.elapsed();
+        // What is done after the fact is not part of it, nor are other revocations at the same time.
+        std::thread::sleep(REST);
+        took
+    }
+
+    /// Swaps the folder as Kubernetes does; every `nth` file loses a scope. Ends when the last one is refused.
+    fn swap(&self, apps: usize, nth: usize) -> Duration {
+        let folder = self.root.path().join("policies");
+        let generation = format!("..{}", nth + 1);
+        fs::create_dir(folder.join(&generation)).unwrap();
+        let restored = self.root.path().join("policies/..0");
+        for app in 0..apps {
+            let text = if app % nth == 0 { self.text(app, false) } else { self.text(app, true) };
+            let same = fs::read_to_string(restored.join(format!("a{app}.yaml"))).unwrap();
+            let text = if app % nth == 0 && same == text { format!("# again\n{text}") } else { text };
+            fs::write(folder.join(&generation).join(format!("a{app}.yaml")), text).unwrap();
+        }
+        std::thread::sleep(REST);
+        symlink(&generation, folder.join("..data_tmp")).unwrap();
+        let before = self.live.load().generation;
+        let began = Instant::now();
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+        let last = (apps - 1) / nth * nth;
+        while self.live.load().generation == before || self.permits(last) {
+            assert!(began.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        began.elapsed()
+    }
+}
+
+/// MiB resident now, and at the most since the last reset.
+fn memory() -> (u64, u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
