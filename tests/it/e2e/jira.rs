@@ -307,8 +307,9 @@ fn what_the_catalog_does_not_know_is_refused_whatever_is_granted() {
     for method in ["PATCH", "DELETE", "OPTIONS"] {
         gate.refuses(&Ask::new(method, "/rest/api/3/myself").bearer("tracker"), "unknown_operation");
     }
-    // `needs: unknown`: the vendor states no scope for it.
-    gate.refuses(&Ask::get("/rest/api/3/app/field/x/context/configuration").bearer("nobody"), "unknown_app");
+    // `needs: unknown`: the vendor states no scope for them.
+    gate.refuses(&Ask::put("/rest/api/3/mypreferences/locale").bearer("tracker").json("{}"), "unknown_operation");
+    gate.refuses(&Ask::post("/rest/api/3/redact").bearer("tracker").json("{}"), "unknown_operation");
     // For Connect apps alone.
     gate.refuses(&get("/rest/api/3/serverInfo"), "missing_scope");
     // Only by who may: the vendor lets no Connect app call it.
