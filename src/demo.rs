@@ -70,9 +70,6 @@ pub fn run(options: DemoOptions, out: &mut dyn Write) -> io::Result<bool> {
             () = std::future::ready(()) => Ok(()),
         }
     })?;
-    // On stderr beside the requests: what a reload made of an edit, and what is wrong with it.
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-    telemetry::init(LogFormat::Text, LogTarget::Stderr, &filter).map_err(io::Error::other)?;
     let mut demo = match Demo::start(options, &USUAL_PORTS) {
         Ok(demo) => demo,
         Err(StartError::Io(error)) => return Err(error),

@@ -3,6 +3,8 @@
 //! A binary of its own: `allocation-counter` replaces the allocator of the whole process. It counts by thread, so
 //! tests may run side by side.
 
+#![allow(clippy::expect_used, reason = "clippy takes only functions with #[test] for tests; these are their helpers")]
+
 #[path = "../benches/shared/estate.rs"]
 mod estate;
 

@@ -8,8 +8,10 @@
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use scopegate::demo::{Demo, DemoOptions};
@@ -165,4 +167,26 @@ fn nothing_is_left_at_the_end() {
     assert!(text.contains(&folder.display().to_string()));
     drop(demo);
     assert!(!folder.exists());
+}
+
+#[test]
+fn a_signal_ends_it_and_nothing_is_left() {
+    for signal in ["-INT", "-TERM"] {
+        let mut demo = Command::new(env!("CARGO_BIN_EXE_scopegate"))
+            .arg("demo")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let policies = lines.find(|line| line.starts_with("  policies")).unwrap();
+        let folder = Path::new(policies.split_whitespace().nth(1).unwrap()).parent().unwrap();
+        assert!(folder.is_dir());
+        lines.find(|line| line.starts_with("Ctrl-C")).unwrap();
+        assert!(demo.try_wait().unwrap().is_none(), "it runs until it is told to end");
+        assert!(Command::new("kill").args([signal, &demo.id().to_string()]).status().unwrap().success());
+        assert_eq!(lines.last(), Some(format!("stopped; {} is removed", folder.display())));
+        assert!(demo.wait().unwrap().success());
+        assert!(!folder.exists());
+    }
 }

@@ -1,5 +1,7 @@
 //! The house rules that a compiler does not check: who may import whom, and what no file may hold.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
+
 use std::path::{Path, PathBuf};
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
