@@ -33,6 +33,7 @@ pub struct RequestView<'a> {
     pub path: Cow<'a, str>,
     /// The query as it was received and is sent. Empty where there is none.
     pub query: &'a str,
+    arguments: Pairs<'a>,
     pub headers: &'a HeaderMap,
     /// Lower case, no port, no trailing dot.
     pub host: Cow<'a, str>,
@@ -62,12 +63,14 @@ impl<'a> RequestView<'a> {
         head::check_headers(&parts.headers)?;
         let host = head::host(parts)?;
         let target = parts.uri.path_and_query().ok_or(BadRequest("the request target has no path"))?;
-        query::check(target.query().unwrap_or_default())?;
+        let query = target.query().unwrap_or_default();
+        let arguments = query::parse(query)?;
         Ok(Self {
             method: &parts.method,
             // `http` reads an empty path as `/`; `?x` behind an authority is refused instead.
             path: path::canonical(if target.as_str().starts_with('?') { "" } else { target.path() })?,
-            query: target.query().unwrap_or_default(),
+            query,
+            arguments,
             headers: &parts.headers,
             host,
             received: target.as_str(),
@@ -102,11 +105,12 @@ impl<'a> RequestView<'a> {
     /// The same request with another target and no credential: the form in which it will be sent.
     pub fn retargeted<'t>(&'t self, target: &'t str) -> Result<RequestView<'t>, BadRequest> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        query::check(query)?;
+        let arguments = query::parse(query)?;
         Ok(RequestView {
             method: self.method,
             path: path::canonical(path)?,
             query,
+            arguments,
             headers: self.headers,
             host: Cow::Borrowed(&self.host),
             received: target,
@@ -120,7 +124,7 @@ impl<'a> RequestView<'a> {
 
     /// The arguments in the query.
     pub fn arguments(&self) -> Pairs<'a> {
-        Pairs::new(self.query)
+        self.arguments
     }
 
     /// The values of a header that decides, each an element of a comma-separated list or not, as the catalog says.

@@ -24,6 +24,9 @@ pub struct Part {
     pub operation_sets: Box<[Box<[OperationId]>]>,
     /// Enforced grants by each scope they give, sorted; `gate:call` is left out, since every grant gives it.
     pub by_scope: Box<[(ScopeId, u32)]>,
+    /// Enforced grants of so many scopes (`scopes: all`) that a line for each would take more room than the grant does:
+    /// their sets are asked one by one.
+    pub broad: Box<[u32]>,
     /// Names of sets that areas refer to.
     pub set_references: Box<[(Arc<str>, u32)]>,
     /// Names of groups that conditions refer to.
@@ -100,11 +103,14 @@ impl Part {
     #[inline]
     pub fn giving(&self, scope: ScopeId) -> impl Iterator<Item = &Grant> {
         let start = self.by_scope.partition_point(|(one, _)| *one < scope);
+        let broad = self.broad.iter().filter_map(|grant| self.grants.get(*grant as usize));
+        let broad = broad.filter(move |grant| self.scope_set(grant.scopes).is_some_and(|set| set.contains(scope)));
         self.by_scope
             .get(start..)
             .unwrap_or_default()
             .iter()
             .take_while(move |(one, _)| *one == scope)
             .filter_map(|(_, grant)| self.grants.get(*grant as usize))
+            .chain(broad)
     }
 }

@@ -9,6 +9,5 @@ pub fn parse(body: &[u8]) -> Result<Pairs<'_>, BadRequest> {
     if text.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(BadRequest("the form holds a control character"));
     }
-    query::check_encoding(text)?;
-    Ok(Pairs::new(text))
+    query::pairs(text)
 }

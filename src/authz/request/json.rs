@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::query::{MISSPELLED, folds_to};
+use super::query::{MISSPELLED, Names, folds_to};
 use super::{BadRequest, body::utf8};
 
 /// The deepest nesting. Jira's rich text nests to about 20; a reader that recurses must have an end.
@@ -34,7 +34,10 @@ pub enum Value<'a> {
 
 /// The members of a JSON object, in order, each key once.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+    among: Names,
+}
 
 /// Reads a whole document.
 pub fn parse(body: &[u8]) -> Result<Value<'_>, BadRequest> {
@@ -73,7 +76,10 @@ impl<'a> Object<'a> {
     /// The member of that key. A key that only a lenient reader takes for it (`Channel`) refuses the request.
     pub fn member(&self, key: &str) -> Result<Option<&Value<'a>>, BadRequest> {
         let mut found = None;
-        for (name, value) in &self.0 {
+        if !self.among.may_hold(key) {
+            return Ok(found);
+        }
+        for (name, value) in &self.members {
             if name == key {
                 found = Some(value);
             } else if folds_to(name, key) {
@@ -84,7 +90,7 @@ impl<'a> Object<'a> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        self.0.iter().map(|(key, value)| (&**key, value))
+        self.members.iter().map(|(key, value)| (&**key, value))
     }
 }
 
@@ -181,7 +187,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         if holds_a_key_twice(&members) {
             return Err(self.limits.refuse("an object of the JSON holds a key twice"));
         }
-        Ok(Value::Object(Object(members)))
+        let among = Names::of(members.iter().map(|(key, _)| key.as_bytes()));
+        Ok(Value::Object(Object { members, among }))
     }
 }
 

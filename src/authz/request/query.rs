@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use super::{BadRequest, Found};
 use crate::authz::path::hex;
 
-/// Refuses a query that no argument need be read to refuse. One pass, no allocation.
-pub fn check(query: &str) -> Result<(), BadRequest> {
+/// Reads a query, or refuses one that no argument need be read to refuse. No allocation.
+pub fn parse(query: &str) -> Result<Pairs<'_>, BadRequest> {
     if query.bytes().any(|byte| !byte.is_ascii() || byte.is_ascii_control()) {
         return Err(BadRequest("the query holds a character that is not percent-encoded"));
     }
-    check_encoding(query)
+    pairs(query)
 }
 
 /// What must hold of a query as well as of a form.
-pub(super) fn check_encoding(pairs: &str) -> Result<(), BadRequest> {
+pub(super) fn pairs(pairs: &str) -> Result<Pairs<'_>, BadRequest> {
     for (at, _) in pairs.match_indices('%') {
         match pairs.as_bytes().get(at + 1..at + 3) {
             Some(b"00") => return Err(BadRequest("an argument holds an encoded NUL")),
@@ -22,41 +22,82 @@ pub(super) fn check_encoding(pairs: &str) -> Result<(), BadRequest> {
             _ => return Err(BadRequest("a `%` is not followed by two hex digits")),
         }
     }
-    // Few names begin like this, so the split is seldom taken.
-    if pairs.bytes().any(|byte| matches!(byte, b'_' | b'%')) && names(pairs).any(|name| reads_as(name, "_method")) {
+    let among = Names::of_pairs(pairs);
+    if among.may_hold(METHOD) && names(pairs).any(|name| reads_as(name, METHOD)) {
         return Err(BadRequest("the argument `_method` asks to override the method: send the method itself"));
     }
-    Ok(())
+    Ok(Pairs { text: pairs, among })
 }
+
+const METHOD: &str = "_method";
 
 /// The names that a reader which also splits at `;` would find.
 fn names(pairs: &str) -> impl Iterator<Item = &str> {
     pairs.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name))
 }
 
-/// `a=1&b=2`, undecoded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Pairs<'a>(&'a str);
+/// Which names may be among some, as bits: most arguments that are asked for are absent, and each would cost a walk over
+/// all of them. A bit too many costs that walk; a bit too few would lose an argument, so a name that any reader could
+/// take for another one sets all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Names(u64);
 
-impl<'a> Pairs<'a> {
-    /// The text must have passed [`check`] or [`super::form::parse`].
-    pub(super) fn new(text: &'a str) -> Self {
-        Self(text)
+impl Names {
+    pub(super) fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Self {
+        Self(names.fold(0, |all, name| all | Self::bit(name).unwrap_or(u64::MAX)))
     }
 
+    fn of_pairs(pairs: &str) -> Self {
+        if pairs.is_empty() {
+            return Self::default();
+        }
+        let pairs = pairs.as_bytes().split(|byte| matches!(byte, b'&' | b';'));
+        Self::of(pairs.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default()))
+    }
+
+    /// `false` only where no name reads as this one.
+    #[inline]
+    pub(super) fn may_hold(self, name: &str) -> bool {
+        Self::bit(name.as_bytes()).is_none_or(|bit| self.0 & bit != 0)
+    }
+
+    /// The same for names that fold to each other, since folding one of these changes no more than its case.
+    #[inline]
+    fn bit(name: &[u8]) -> Option<u64> {
+        let (first, last) = (name.first()?, name.last()?);
+        let mixed =
+            name.len() * 7 + usize::from(first.to_ascii_lowercase()) * 5 + usize::from(last.to_ascii_lowercase());
+        is_plain(name).then_some(1 << (mixed % 64))
+    }
+}
+
+/// Letters, digits, `_` and `-`: every reader reads it as written, but for case.
+#[inline]
+fn is_plain(name: &[u8]) -> bool {
+    name.iter().fold(true, |plain, byte| plain & (byte.is_ascii_alphanumeric() | matches!(byte, b'_' | b'-')))
+}
+
+/// `a=1&b=2`, undecoded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pairs<'a> {
+    text: &'a str,
+    among: Names,
+}
+
+impl<'a> Pairs<'a> {
     /// Undecoded names and values, in order.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        self.text.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     /// Every value of `name`. An argument that decides must be spelled as the product spells it: what only
     /// a lenient reader takes for it (`Project=`, `%70roject=`, `project[]=`, `a;project=`) refuses the request.
     pub fn find(self, name: &str) -> Result<Found<'a>, BadRequest> {
         let mut found = Found::Absent;
-        if self.0.is_empty() {
+        if !self.among.may_hold(name) {
             return Ok(found);
         }
-        for segment in self.0.split('&') {
+        for segment in self.text.split('&') {
             let (first, rest) = segment.split_once(';').map_or((segment, None), |(first, rest)| (first, Some(rest)));
             let (key, value) = first.split_once('=').unwrap_or((first, ""));
             if key == name {
@@ -76,7 +117,7 @@ impl<'a> Pairs<'a> {
 
     /// The pairs without those whose name is one of `names`: the form in which a gate key goes no further.
     pub fn without(self, names: &[Box<str>]) -> String {
-        let kept = self.0.split('&').filter(|pair| {
+        let kept = self.text.split('&').filter(|pair| {
             let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
             !names.iter().any(|removed| **removed == *name)
         });
@@ -121,10 +162,14 @@ fn reads_as(raw: &str, name: &str) -> bool {
 
 /// Whether a reader that trims, folds case, cuts at NUL or `[`, or writes `_` for `.` (PHP) takes `text` for `name`.
 pub(super) fn folds_to(text: &str, name: &str) -> bool {
+    let same = |text: &str| text.len() == name.len() && text.bytes().map(fold_byte).eq(name.bytes().map(fold_byte));
+    if is_plain(text.as_bytes()) {
+        return same(text);
+    }
     let text = text.split(['[', '\0']).next().unwrap_or_default();
     let text = text.trim_matches(|char: char| char.is_whitespace() || char == '?' || char == '\u{feff}');
     if text.is_ascii() {
-        return text.len() == name.len() && text.bytes().map(fold_byte).eq(name.bytes().map(fold_byte));
+        return same(text);
     }
     text.chars().flat_map(fold_char).eq(name.chars().flat_map(fold_char))
 }
@@ -158,4 +203,56 @@ pub(in crate::authz) fn decode_bytes(raw: &str) -> Vec<u8> {
         }
     }
     decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever any reader takes for a name that is asked for must be walked to.
+    #[test]
+    fn no_name_that_reads_as_another_is_skipped() {
+        let asked = ["channel", "team_id", "token", "jwt", "a", "project.key", "x-y", "_method"];
+        let written = [
+            "channel",
+            "Channel",
+            "CHANNEL",
+            "channe\u{131}",
+            "channel[]",
+            " channel",
+            "channel ",
+            "channel\0x",
+            "?channel",
+            "%63hannel",
+            "%2563hannel",
+            "+channel",
+            "team_id",
+            "team.id",
+            "team id",
+            "TEAM.ID",
+            "team_\u{131}d",
+            "to\u{212a}en",
+            "jwt",
+            "JWT",
+            "a",
+            "A",
+            "",
+            "project_key",
+            "project.key",
+            "X-Y",
+            "_method",
+            ".method",
+            "%5Fmethod",
+            "\u{feff}a",
+        ];
+        for name in asked {
+            for raw in written {
+                let reads = raw == name || reads_as(raw, name);
+                let among = Names::of(["other", raw].into_iter().map(str::as_bytes));
+                assert!(!reads || among.may_hold(name), "{raw:?} reads as {name:?}");
+            }
+        }
+        assert!(!Names::of_pairs("channel=C1&limit=5").may_hold("team_id"));
+        assert!(!Names::of_pairs("").may_hold("team_id"));
+    }
 }

@@ -16,6 +16,10 @@ use crate::authz::policy::part::{Grant, Part, Revocation, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::problem::{At, Problem, Spanned, did_you_mean};
 
+/// The most scopes of a grant that are listed one by one: 8 bytes each, and its set has 64. The longest ladder of
+/// implications has 6 rungs.
+const LISTED_MAX: usize = 6;
+
 /// Values that are kept once and referred to by number.
 struct Interned<T> {
     values: Vec<T>,
@@ -220,10 +224,14 @@ impl<'a> RuleCompiler<'a> {
         let scope_sets = self.scope_sets.finish();
         let call = self.product.catalog.gate_call;
         let mut by_scope: Vec<(ScopeId, u32)> = Vec::new();
+        let mut broad: Vec<u32> = Vec::new();
         for (number, grant) in (0u32..).zip(&self.grants).filter(|(_, grant)| !grant.shadow) {
-            let scopes = scope_sets.get(grant.scopes as usize);
-            let scopes = scopes.into_iter().flat_map(ScopeSet::iter).filter(|scope| *scope != call);
-            by_scope.extend(scopes.map(|scope| (scope, number)));
+            let Some(scopes) = scope_sets.get(grant.scopes as usize) else { continue };
+            if scopes.len() > LISTED_MAX {
+                broad.push(number);
+            } else {
+                by_scope.extend(scopes.iter().filter(|scope| *scope != call).map(|scope| (scope, number)));
+            }
         }
         by_scope.sort_unstable();
         Part {
@@ -236,6 +244,7 @@ impl<'a> RuleCompiler<'a> {
             scope_sets,
             operation_sets: self.operation_sets.finish(),
             by_scope: by_scope.into_boxed_slice(),
+            broad: broad.into_boxed_slice(),
             set_references: self.sets.into_boxed_slice(),
             group_references: self.groups.into_boxed_slice(),
         }
