@@ -229,12 +229,29 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
     serde_json::json!({ "problems": problems })
 }
 
+/// No word of a catalog or policy that somebody misspells is longer, in characters.
+const WORD_MAX: usize = 100;
+/// Problems of one file after which nobody reads proposals any more: each costs a look at every word there is.
+const PROPOSALS_MAX: usize = 20;
+
+/// As [`did_you_mean`], where `told` problems were found before: one file can hold a million misspelt words.
+pub fn near<'a>(told: usize, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    (told < PROPOSALS_MAX).then(|| did_you_mean(word, candidates)).flatten()
+}
+
 /// The candidate nearest to `word`, if one is near enough to be what was meant.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let budget = (word.chars().count() / 3).clamp(1, 3);
+    let length = word.chars().take(WORD_MAX + 1).count();
+    if length > WORD_MAX {
+        return None;
+    }
+    let budget = (length / 3).clamp(1, 3);
+    let word = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        // Each character more or less is an edit.
+        .filter(|candidate| candidate.chars().take(WORD_MAX + budget + 1).count().abs_diff(length) <= budget)
+        .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= budget)
         .min()
         .map(|(_, candidate)| candidate)

@@ -1,5 +1,6 @@
 //! scopegate, tested from outside: one binary, one module per theme.
 
+mod attack;
 mod catalog;
 mod cli;
 mod demo;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::{Absent, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VariantSource};
 use crate::authz::gate::GateRules;
-use crate::authz::request::{BadRequest, Facts, Found, RequestView, argument};
+use crate::authz::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument};
 use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerRef, Reach, Touched};
 pub use reading::comparison_form;
 use reading::{UNREADABLE, container, conversation, issue};
@@ -47,6 +47,9 @@ pub fn locate<'r>(
             continue;
         }
         let found = find(&place.at, params, request, facts)?;
+        if place.absent != Absent::Deny {
+            check_read_by_all(operation, &place.at, &found, facts)?;
+        }
         located.read(gate, operation, place, found)?;
     }
     let reach = match (&operation.touches, located.containers) {
@@ -188,7 +191,9 @@ fn variants(
     }
     let mut said = Said { may_be: VariantMask::ALL, named: VariantMask::NONE };
     for source in &operation.variant_sources {
-        said.hear(source, &find(&source.at, params, request, facts)?)?;
+        let found = find(&source.at, params, request, facts)?;
+        check_read_by_all(operation, &source.at, &found, facts)?;
+        said.hear(source, &found)?;
     }
     let allowed = if told == VariantMask::NONE { VariantMask::ALL } else { told };
     let variants = if said.may_be == VariantMask::ALL {
@@ -237,6 +242,22 @@ impl Said {
         self.may_be = VariantMask(self.may_be.0 & may_be);
         Ok(())
     }
+}
+
+/// Refuses an argument that is read from JSON here and perhaps not by the product: what the catalog asks for with GET
+/// takes arguments from query and form, and JSON from few clients. Absent there, the argument would reach further than
+/// what it says here; where absence is refused it is no matter.
+fn check_read_by_all(
+    operation: &Operation,
+    at: &PlaceAt,
+    found: &Found<'_>,
+    facts: &Facts<'_>,
+) -> Result<(), BadRequest> {
+    let in_json = matches!(at, PlaceAt::Argument(_)) && matches!(facts.body, BodyFacts::Json(_));
+    if in_json && operation.method == http::Method::GET && *found != Found::Absent {
+        return Err(BadRequest("this operation may not read its arguments from JSON: send a query or a form"));
+    }
+    Ok(())
 }
 
 /// The values at a place.

@@ -17,7 +17,7 @@ use super::part::Part;
 use crate::authz::catalog::container::comparison_form;
 use crate::authz::catalog::{Catalog, ContainerKind, CredentialKindId, KindId, OperationId};
 use crate::authz::scope::{ScopeId, ScopeSet};
-use crate::problem::{At, Problem, Spanned, did_you_mean};
+use crate::problem::{At, Problem, Spanned, did_you_mean, near};
 
 pub use rules::RuleCompiler;
 
@@ -198,7 +198,7 @@ fn find_product<'a>(
     if product.is_none() {
         let known = || context.catalogs.iter().map(|product| &*product.catalog.product);
         let message = format!("no catalog of the product `{name}` is loaded");
-        problems.push(Problem::error(context.file, at.at, message).help(match did_you_mean(name, known()) {
+        problems.push(Problem::error(context.file, at.at, message).help(match near(problems.len(), name, known()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the products are: {}", known().collect::<Vec<_>>().join(", ")),
         }));
@@ -327,7 +327,7 @@ fn compile_credential(
         let kinds = || product.catalog.kinds.iter().map(|kind| &*kind.name);
         let message = format!("{} has no credential of the kind `{}`", product.catalog.product, credential.kind.value);
         problems.push(Problem::error(context.file, credential.kind.at, message).help(
-            match did_you_mean(&credential.kind.value, kinds()) {
+            match near(problems.len(), &credential.kind.value, kinds()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the kinds are: {}", kinds().collect::<Vec<_>>().join(", ")),
             },

@@ -16,7 +16,7 @@ use super::condition::UserGroup;
 use super::credentials::{Credentials, Secret};
 use super::document::Apps;
 use super::part::Part;
-use crate::problem::{At, Problem, did_you_mean};
+use crate::problem::{At, Problem, near};
 
 /// Reading names of ids, by product and tenant.
 type Names = HashMap<(Box<str>, Box<str>), HashMap<Box<str>, Arc<str>>>;
@@ -98,6 +98,25 @@ pub struct Fault {
     pub files: Vec<Arc<Path>>,
     /// What is referred to and not there: a file that last defined it is involved too.
     pub missing: Option<Missing>,
+    /// What two documents say is theirs: the one that said so before is not to blame.
+    pub claim: Option<Claim>,
+}
+
+/// What only one document may say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Name and tenant.
+    Set(Arc<str>, Arc<str>),
+    /// Name and tenant.
+    Group(Arc<str>, Arc<str>),
+    Guardrail(Arc<str>),
+    /// `name` and `contact` of an app.
+    Description(Arc<str>),
+    /// App and tenant.
+    Installation(Arc<str>, Arc<str>),
+    /// SHA-256 of a gate key or token.
+    Digest([u8; 32]),
+    ClientKey(Box<str>),
 }
 
 /// A reference that does not resolve.
@@ -118,10 +137,36 @@ pub struct Findings {
     pub warnings: Vec<Problem>,
 }
 
+/// Faults, and warnings, that are told of one linking: one file can hold a million, and each costs the writer time in
+/// which no other app's revocation comes into force. The rest is told when these are mended.
+const FINDINGS_MAX: usize = 200;
+
 impl Findings {
-    fn fault(&mut self, file: &Arc<Path>, at: At, message: String, help: &str, others: Vec<Arc<Path>>) {
+    /// Two documents claim the same.
+    fn twice(&mut self, claim: Claim, file: &Arc<Path>, at: At, message: String, help: &str, others: Vec<Arc<Path>>) {
         let problem = Problem::error(file, at, message).help(help);
-        self.faults.push(Fault { problem, files: [vec![Arc::clone(file)], others].concat(), missing: None });
+        let files = [vec![Arc::clone(file)], others].concat();
+        self.fault(Fault { problem, files, missing: None, claim: Some(claim) });
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        if !self.is_full() {
+            self.faults.push(fault);
+        }
+    }
+
+    fn warn(&mut self, warning: Problem) {
+        if self.warnings.len() < FINDINGS_MAX {
+            self.warnings.push(warning);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.faults.len() >= FINDINGS_MAX
+    }
+
+    fn told(&self) -> usize {
+        self.faults.len() + self.warnings.len()
     }
 }
 
@@ -163,21 +208,22 @@ impl<'a> References<'a> {
         let mut references = Self { sets: HashMap::new(), groups: HashMap::new(), read: HashMap::new() };
         let mut seen: HashMap<(&str, &str, &str), &Arc<Path>> = HashMap::new();
         for input in inputs {
-            let (word, name, tenant, at) = match &*input.document {
+            let (word, name, tenant, at, claim): (_, _, _, _, fn(_, _) -> Claim) = match &*input.document {
                 Compiled::Set(set) => {
                     references.sets.entry(&set.name).or_default().push(set);
-                    ("set", &*set.name, &*set.tenant, set.at)
+                    ("set", &set.name, &set.tenant, set.at, Claim::Set)
                 }
                 Compiled::Group { at, group } => {
                     references.groups.entry(&group.name).or_default().push(group);
-                    ("group", &*group.name, &*group.tenant, *at)
+                    ("group", &group.name, &group.tenant, *at, Claim::Group)
                 }
                 Compiled::App(_) | Compiled::Guardrail(_) | Compiled::Names(_) => continue,
             };
             if let Some(first) = seen.insert((word, name, tenant), &input.file) {
                 let message =
                     format!("the {word} `{name}` of {tenant} is written twice; the other is in {}", first.display());
-                findings.fault(&input.file, at, message, "keep one of them", vec![Arc::clone(first)]);
+                let claim = claim(Arc::clone(name), Arc::clone(tenant));
+                findings.twice(claim, &input.file, at, message, "keep one of them", vec![Arc::clone(first)]);
             }
         }
         references
@@ -197,8 +243,8 @@ impl<'a> Linker<'a> {
             return read.clone();
         }
         let Some(sets) = self.references.sets.get(name) else {
-            let near = did_you_mean(name, self.references.sets.keys().copied()).map(str::to_owned);
-            self.missing(file, line, "set", name, near, Missing::Set(name.to_owned()));
+            let proposed = near(self.findings.told(), name, self.references.sets.keys().copied()).map(str::to_owned);
+            self.missing(file, line, "set", name, proposed, Missing::Set(name.to_owned()));
             return Box::default();
         };
         let read: Box<[_]> = sets.iter().map(|set| Arc::new(read_set(product, set))).collect();
@@ -210,8 +256,8 @@ impl<'a> Linker<'a> {
         if let Some(groups) = self.references.groups.get(name) {
             return groups.iter().map(|group| Arc::clone(group)).collect();
         }
-        let near = did_you_mean(name, self.references.groups.keys().copied()).map(str::to_owned);
-        self.missing(file, line, "group", name, near, Missing::Group(name.to_owned()));
+        let proposed = near(self.findings.told(), name, self.references.groups.keys().copied()).map(str::to_owned);
+        self.missing(file, line, "group", name, proposed, Missing::Group(name.to_owned()));
         Box::default()
     }
 
@@ -221,7 +267,8 @@ impl<'a> Linker<'a> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("write a document with `{word}: {name}`, or take the reference out"),
         });
-        self.findings.faults.push(Fault { problem, files: vec![Arc::clone(file)], missing: Some(missing) });
+        let files = vec![Arc::clone(file)];
+        self.findings.fault(Fault { problem, files, missing: Some(missing), claim: None });
     }
 
     /// The guardrails of each product, in the order of the catalogs.
@@ -234,7 +281,9 @@ impl<'a> Linker<'a> {
                 let message =
                     format!("the guardrail `{}` is written twice; the other is in {}", guardrail.name, first.display());
                 let others = vec![Arc::clone(first)];
-                self.findings.fault(&input.file, guardrail.at, message, "give one of them another name", others);
+                let claim = Claim::Guardrail(Arc::clone(&guardrail.name));
+                let help = "give one of them another name";
+                self.findings.twice(claim, &input.file, guardrail.at, message, help, others);
             }
             self.warn_of_unknown_apps(guardrail, apps, &input.file);
             for (id, part) in &guardrail.parts {
@@ -257,8 +306,11 @@ impl<'a> Linker<'a> {
             &guardrail.apps;
         for name in names.iter().filter(|name| !apps.contains_key(name.value.as_str())) {
             let problem = Problem::warning(file, name.at, format!("no document describes the app `{}`", name.value));
-            let near = did_you_mean(&name.value, apps.keys().map(|app| &**app));
-            self.findings.warnings.push(match near {
+            if self.findings.warnings.len() >= FINDINGS_MAX {
+                return;
+            }
+            let proposed = near(self.findings.told(), &name.value, apps.keys().map(|app| &**app));
+            self.findings.warn(match proposed {
                 Some(near) => problem.help(format!("did you mean `{near}`?")),
                 None => problem,
             });

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::compile::{Catalogs, Compiled};
 use super::document::CredentialMethod;
 use super::file::Origin;
-use super::link::{Fault, Input, Missing, Policy, Secrets, link};
+use super::link::{Claim, Fault, Input, Missing, Policy, Secrets, link};
 use crate::authz::snapshot::{Snapshot, States};
 use crate::problem::Problem;
 
@@ -52,6 +52,8 @@ struct Entry {
     latest: Latest,
     /// What its newest content has wrong with it by itself.
     problems: Vec<Problem>,
+    /// It did not fit the others when that was last tried.
+    held_back: bool,
 }
 
 /// What a file says now.
@@ -176,15 +178,27 @@ impl Store {
             fault.missing.as_ref().is_some_and(|missing| form.into_iter().any(|document| defines(document, missing)))
         };
         let direct = candidates().filter(|(path, entry)| fault.files.contains(path) || said(entry));
-        let direct: Vec<Arc<Path>> = direct.map(|(path, _)| Arc::clone(path)).collect();
-        if direct.is_empty() { candidates().map(|(path, _)| Arc::clone(path)).collect() } else { direct }
+        let mut blamed: Vec<(&Arc<Path>, &Entry)> = direct.collect();
+        if blamed.is_empty() {
+            blamed = candidates().collect();
+        }
+        // Whoever brings the conflict is to blame before whoever was there: a file must not hold back another app's
+        // revocation by claiming what is the other's, or by having been in the way already.
+        let brings = |entry: &Entry| fault.claim.as_ref().is_some_and(|claim| !entry.claims(claim));
+        if blamed.iter().any(|(_, entry)| brings(entry)) {
+            blamed.retain(|(_, entry)| brings(entry));
+        } else if blamed.iter().any(|(_, entry)| entry.held_back) {
+            blamed.retain(|(_, entry)| entry.held_back);
+        }
+        blamed.into_iter().map(|(path, _)| Arc::clone(path)).collect()
     }
 
     /// Tells whether anything that is in force changed.
     fn let_in(&mut self, held_back: &BTreeSet<Arc<Path>>) -> bool {
         let mut changed = false;
         for (path, entry) in &mut self.entries {
-            if held_back.contains(path) {
+            entry.held_back = held_back.contains(path);
+            if entry.held_back {
                 continue;
             }
             let differs = match std::mem::take(&mut entry.latest) {
@@ -377,6 +391,12 @@ impl Entry {
         matches!(self.latest, Latest::Candidate(_) | Latest::Gone)
     }
 
+    /// Whether its last good form says that this is its own.
+    fn claims(&self, claim: &Claim) -> bool {
+        let mut documents = self.in_force.iter().flat_map(|form| form.documents.iter());
+        documents.any(|document| claims(document, claim))
+    }
+
     fn forms(&self) -> impl Iterator<Item = &Form> {
         let candidate = match &self.latest {
             Latest::Candidate(form) => Some(form),
@@ -405,6 +425,30 @@ fn defines(document: &Compiled, missing: &Missing) -> bool {
         (
             Compiled::App(_) | Compiled::Guardrail(_) | Compiled::Set(_) | Compiled::Group { .. } | Compiled::Names(_),
             Missing::Set(_) | Missing::Group(_) | Missing::Description(_) | Missing::Words(_),
+        ) => false,
+    }
+}
+
+fn claims(document: &Compiled, claim: &Claim) -> bool {
+    match (document, claim) {
+        (Compiled::Set(set), Claim::Set(name, tenant)) => set.name == *name && set.tenant == *tenant,
+        (Compiled::Group { group, .. }, Claim::Group(name, tenant)) => group.name == *name && group.tenant == *tenant,
+        (Compiled::Guardrail(guardrail), Claim::Guardrail(name)) => guardrail.name == *name,
+        (Compiled::App(app), Claim::Description(name)) => app.app == *name && app.description.is_some(),
+        (Compiled::App(app), Claim::Installation(name, tenant)) => {
+            app.app == *name && app.installations.iter().any(|one| one.installation.tenant == *tenant)
+        }
+        (Compiled::App(_), Claim::Digest(digest)) => credentials_of(document).any(|method| match method {
+            CredentialMethod::GateKey { sha256, .. } | CredentialMethod::Token { sha256 } => sha256.value == *digest,
+            CredentialMethod::ConnectJwt { .. } => false,
+        }),
+        (Compiled::App(_), Claim::ClientKey(key)) => credentials_of(document).any(|method| match method {
+            CredentialMethod::ConnectJwt { client_key, .. } => *client_key.value == **key,
+            CredentialMethod::GateKey { .. } | CredentialMethod::Token { .. } => false,
+        }),
+        (
+            Compiled::App(_) | Compiled::Guardrail(_) | Compiled::Set(_) | Compiled::Group { .. } | Compiled::Names(_),
+            _,
         ) => false,
     }
 }

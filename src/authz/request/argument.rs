@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use http::Method;
+
 use super::json::Value;
 use super::{BadRequest, BodyFacts, Facts, RequestView};
 
@@ -48,6 +50,13 @@ impl<'r> Found<'r> {
 pub fn argument<'r>(name: &str, request: &'r RequestView<'_>, facts: &'r Facts<'_>) -> Result<Found<'r>, BadRequest> {
     let in_query = request.arguments().find(name)?;
     let in_body = facts.body.argument(name)?;
+    // Where we read an argument and the product does not, it is absent there, which may reach the whole tenant.
+    if in_body != Found::Absent && matches!(*request.method, Method::GET | Method::HEAD) {
+        return Err(BadRequest("a deciding argument stands in the body of a GET, which many servers do not read"));
+    }
+    if in_query != Found::Absent && matches!(facts.body, BodyFacts::Json(_)) {
+        return Err(BadRequest("a deciding argument stands in the query beside a JSON body: put it into the body"));
+    }
     match (in_query, in_body) {
         (found, Found::Absent) | (Found::Absent, found) => Ok(found),
         // Equal values are refused as well: which one counts is no question that a gate should have to answer.

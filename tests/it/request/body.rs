@@ -154,10 +154,15 @@ fn b07_an_argument_stands_in_one_place() {
         let facts = facts(parse(content_type, body.as_bytes()).unwrap());
         assert!(argument("channel", &view, &facts).is_err(), "{body}");
     }
-    for body in [BodyFacts::Empty, parse(FORM, b"text=B").unwrap(), parse(JSON, br#"{"channel":null}"#).unwrap()] {
+    for body in [BodyFacts::Empty, parse(FORM, b"text=B").unwrap()] {
         assert_eq!(argument("channel", &view, &facts(body)), Ok(Found::One("A".into())));
     }
     assert!(argument("channel", &view, &facts(BodyFacts::NotHeld)).is_err(), "absent is not unread");
+    // Who reads JSON may read nothing else, and who reads no body of a GET finds no argument in it.
+    assert!(argument("channel", &view, &facts(parse(JSON, br#"{"text":"B"}"#).unwrap())).is_err());
+    let bare = get("/x").unwrap();
+    let facts = facts(parse(FORM, b"channel=A").unwrap());
+    assert!(argument("channel", &RequestView::of(&bare).unwrap(), &facts).is_err());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::authz::policy::document::{
 };
 use crate::authz::policy::part::{Grant, Part, Revocation, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
-use crate::problem::{At, Problem, Spanned, did_you_mean};
+use crate::problem::{At, Problem, Spanned, near};
 
 /// The most scopes of a grant that are listed one by one: 8 bytes each, and its set has 64. The longest ladder of
 /// implications has 6 rungs.
@@ -267,8 +267,8 @@ impl<'a> RuleCompiler<'a> {
                 None => {
                     let catalog = &self.product.catalog;
                     let message = format!("{} has no scope `{}`", catalog.product, name.value);
-                    let near = did_you_mean(&name.value, catalog.scopes.iter().map(|scope| &*scope.name));
-                    let help = near.map_or_else(
+                    let proposed = near(problems.len(), &name.value, catalog.scopes.iter().map(|scope| &*scope.name));
+                    let help = proposed.map_or_else(
                         || format!("`scopegate catalog show {}` lists the scopes", catalog.product),
                         |near| format!("did you mean `{near}`?"),
                     );
@@ -287,8 +287,9 @@ impl<'a> RuleCompiler<'a> {
                 None => {
                     let catalog = &self.product.catalog;
                     let message = format!("{} has no operation `{}`", catalog.product, id.value);
-                    let near = did_you_mean(&id.value, catalog.operations.iter().map(|operation| &*operation.id));
-                    let help = near.map_or_else(
+                    let proposed =
+                        near(problems.len(), &id.value, catalog.operations.iter().map(|operation| &*operation.id));
+                    let help = proposed.map_or_else(
                         || format!("`scopegate catalog show {}` lists the operations", catalog.product),
                         |near| format!("did you mean `{near}`?"),
                     );

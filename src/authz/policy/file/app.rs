@@ -1,5 +1,7 @@
 //! `app` documents.
 
+use std::collections::HashSet;
+
 use super::Origin;
 use super::check::{app_name, id, required, said, signed, tenants};
 use super::mirror::{
@@ -63,10 +65,11 @@ fn description(reader: &Reader<'_>, name: Field<String>, contact: Field<String>)
 
 fn installations(reader: &Reader<'_>, field: Field<ListOrNothing<InstallationMirror>>) -> Vec<Installation> {
     let mut installations: Vec<Installation> = Vec::new();
+    let mut seen = HashSet::new();
     for mirror in field.into_value().map(|list| list.0).unwrap_or_default() {
         let Some(Spanned { value, at }) = mirror.into_spanned() else { continue };
         let Some(installation) = installation(reader, value, at) else { continue };
-        if installations.iter().any(|earlier| earlier.tenant.value == installation.tenant.value) {
+        if !seen.insert(installation.tenant.value.clone()) {
             let message = format!("the app is installed in `{}` twice", installation.tenant.value);
             reader.error_with_help(installation.tenant.at, message, "write one installation with both credentials");
         }

@@ -1,16 +1,16 @@
 //! Links the documents of each app: one description, installations, rules, credentials.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Fault, Input, Linker, Missing, Secrets, files_of};
+use super::{Claim, Fault, Input, Linker, Missing, Secrets, files_of};
 use crate::authz::catalog::ActorRule;
 use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::compile::{Compiled, CompiledApp, CompiledCredential, CompiledInstallation, Product};
 use crate::authz::policy::credentials::{Credentials, KnownCredential, Proof};
-use crate::authz::policy::document::{CredentialMethod, Tenants};
-use crate::problem::{At, Problem, did_you_mean};
+use crate::authz::policy::document::{CredentialMethod, InstallWindow, Suspension, Tenants};
+use crate::problem::{At, Problem, near};
 
 type Documents<'a> = Vec<(&'a Input, &'a CompiledApp)>;
 
@@ -67,15 +67,11 @@ fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) 
     if let [_, (input, app, _), ..] = &described[..] {
         let message = format!("the app `{name}` is described twice");
         let help = "keep `name` and `contact` in one document of the app";
-        linker.findings.fault(
-            &input.file,
-            app.at,
-            message,
-            help,
-            files_of(documents.iter().map(|(input, _)| &input.file)),
-        );
+        let files = files_of(documents.iter().map(|(input, _)| &input.file));
+        linker.findings.twice(Claim::Description(Arc::clone(&first.app)), &input.file, app.at, message, help, files);
     }
     let installations = gather_installations(linker, name, documents);
+    let acts = Acts::of(documents);
     let linked = documents.iter().map(|(input, app)| linker.link_part(product, &app.part, &input.file)).collect();
     check_tenants(linker, name, documents, &installations);
     check_users(linker, product, name, documents, &installations);
@@ -85,7 +81,7 @@ fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) 
             title: Arc::clone(title),
             contact: Arc::clone(contact),
             product: first.product,
-            installations: installations.iter().map(|(_, one)| with_acts(&one.installation, documents)).collect(),
+            installations: installations.iter().map(|(_, one)| acts.on(&one.installation)).collect(),
             parts: linked,
         },
         installations,
@@ -95,13 +91,14 @@ fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) 
 fn no_description(linker: &mut Linker<'_>, name: &str, documents: &Documents<'_>, input: &Input, app: &CompiledApp) {
     let message = format!("no document describes the app `{name}`");
     if documents.iter().all(|(input, _)| input.is_override) {
-        linker.findings.warnings.push(Problem::warning(&input.file, app.at, message));
+        linker.findings.warn(Problem::warning(&input.file, app.at, message));
         return;
     }
     let problem =
         Problem::error(&input.file, app.at, message).help("write `name:` and `contact:` in one of its documents");
     let files = files_of(documents.iter().map(|(input, _)| &input.file));
-    linker.findings.faults.push(Fault { problem, files, missing: Some(Missing::Description(name.to_owned())) });
+    let missing = Some(Missing::Description(name.to_owned()));
+    linker.findings.fault(Fault { problem, files, missing, claim: None });
 }
 
 fn gather_installations<'a>(
@@ -110,35 +107,63 @@ fn gather_installations<'a>(
     documents: &Documents<'a>,
 ) -> Vec<(&'a Input, &'a CompiledInstallation)> {
     let mut installations: Vec<(&Input, &CompiledInstallation)> = Vec::new();
+    let mut seen: HashMap<&Arc<str>, &Arc<Path>> = HashMap::new();
     for (input, app) in documents {
         for installation in &app.installations {
             let tenant = &installation.installation.tenant;
-            if let Some((other, _)) = installations.iter().find(|(_, one)| one.installation.tenant == *tenant) {
+            if let Some(other) = seen.insert(tenant, &input.file) {
                 let message = format!("`{name}` is installed twice in {tenant}");
-                let others = vec![Arc::clone(&other.file)];
-                linker.findings.fault(&input.file, installation.at, message, "keep one of the installations", others);
-                continue;
+                let others = vec![Arc::clone(other)];
+                let claim = Claim::Installation(Arc::clone(&app.app), Arc::clone(tenant));
+                let help = "keep one of the installations";
+                linker.findings.twice(claim, &input.file, installation.at, message, help, others);
+            } else if installations.len() < INSTALLATIONS_MAX {
+                installations.push((input, installation));
+            } else {
+                let message = format!("`{name}` has more than {INSTALLATIONS_MAX} installations");
+                linker.findings.fault(within_app(
+                    Problem::error(&input.file, installation.at, message),
+                    name,
+                    documents,
+                ));
+                return installations;
             }
-            installations.push((input, installation));
         }
     }
     installations
 }
 
-/// The installation with the windows and suspensions that commands wrote for it.
-fn with_acts(installation: &Installation, documents: &Documents<'_>) -> Installation {
-    let windows = documents.iter().flat_map(|(_, app)| app.windows.iter());
-    let windows =
-        windows.filter(|window| window.tenant.value == *installation.tenant).map(|window| (window.from, window.until));
-    let mut suspensions = documents.iter().flat_map(|(input, app)| app.suspensions.iter().map(move |one| (input, one)));
-    let suspended = suspensions.find(|(_, suspension)| match &suspension.tenants {
-        None | Some(Tenants::All(_)) => true,
-        Some(Tenants::Named(tenants)) => tenants.iter().any(|tenant| tenant.value == *installation.tenant),
-    });
-    Installation {
-        windows: windows.collect(),
-        suspended: suspended.map(|(input, suspension)| (Arc::clone(&input.file), suspension.at.line)),
-        ..installation.clone()
+/// An installation is known by a number of 16 bits.
+const INSTALLATIONS_MAX: usize = u16::MAX as usize;
+
+/// The windows and suspensions that commands wrote for an app.
+struct Acts<'a> {
+    windows: Vec<&'a InstallWindow>,
+    suspensions: Vec<(&'a Input, &'a Suspension)>,
+}
+
+impl<'a> Acts<'a> {
+    fn of(documents: &Documents<'a>) -> Self {
+        let suspensions =
+            documents.iter().flat_map(|(input, app)| app.suspensions.iter().map(move |one| (*input, one)));
+        Self {
+            windows: documents.iter().flat_map(|(_, app)| app.windows.iter()).collect(),
+            suspensions: suspensions.collect(),
+        }
+    }
+
+    /// The installation with what was written for it.
+    fn on(&self, installation: &Installation) -> Installation {
+        let windows = self.windows.iter().filter(|window| window.tenant.value == *installation.tenant);
+        let suspended = self.suspensions.iter().find(|(_, suspension)| match &suspension.tenants {
+            None | Some(Tenants::All(_)) => true,
+            Some(Tenants::Named(tenants)) => tenants.iter().any(|tenant| tenant.value == *installation.tenant),
+        });
+        Installation {
+            windows: windows.map(|window| (window.from, window.until)).collect(),
+            suspended: suspended.map(|(input, suspension)| (Arc::clone(&input.file), suspension.at.line)),
+            ..installation.clone()
+        }
     }
 }
 
@@ -149,22 +174,25 @@ fn check_tenants(
     documents: &Documents<'_>,
     installations: &[(&Input, &CompiledInstallation)],
 ) {
-    let known = || installations.iter().map(|(_, one)| &*one.installation.tenant);
+    let known: HashSet<&str> = installations.iter().map(|(_, one)| &*one.installation.tenant).collect();
     for (input, app) in documents {
         let conditions = app.part.conditions.iter().flat_map(|condition| condition.tenants.iter().flatten());
-        for tenant in conditions.filter(|tenant| !known().any(|one| *one == ***tenant)) {
+        for tenant in conditions.filter(|tenant| !known.contains(&***tenant)) {
+            if linker.findings.is_full() {
+                return;
+            }
             let line = line_of_tenant(app, tenant);
             let message = format!("`{name}` has no installation in {tenant}");
             if input.is_override {
-                linker.findings.warnings.push(Problem::warning(&input.file, line, message));
+                linker.findings.warn(Problem::warning(&input.file, line, message));
                 continue;
             }
-            let help = match did_you_mean(tenant, known()) {
+            let help = match near(linker.findings.told(), tenant, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write an installation for it, or take the tenant out of the rule".to_owned(),
             };
             let problem = Problem::error(&input.file, line, message).help(help);
-            linker.findings.faults.push(within_app(problem, name, documents));
+            linker.findings.fault(within_app(problem, name, documents));
         }
     }
 }
@@ -196,19 +224,19 @@ fn check_users(
         let Some(at) = app.users_at else { continue };
         let message = format!("a rule of `{name}` names users, but none of its credentials can show a user");
         if input.is_override {
-            linker.findings.warnings.push(Problem::warning(&input.file, at, message));
+            linker.findings.warn(Problem::warning(&input.file, at, message));
             continue;
         }
         let problem = Problem::error(&input.file, at, message);
         let problem = problem.help("write `user:` on a credential, or take `users:` out");
-        linker.findings.faults.push(within_app(problem, name, documents));
+        linker.findings.fault(within_app(problem, name, documents));
     }
 }
 
 /// What is wrong among the documents of one app. A document of it that went may have said what is missing now.
 fn within_app(problem: Problem, name: &str, documents: &Documents<'_>) -> Fault {
     let files = files_of(documents.iter().map(|(input, _)| &input.file));
-    Fault { problem, files, missing: Some(Missing::Words(name.to_owned())) }
+    Fault { problem, files, missing: Some(Missing::Words(name.to_owned())), claim: None }
 }
 
 fn can_show_user(product: &Product, credential: &CompiledCredential) -> bool {
@@ -225,14 +253,14 @@ impl LinkingApp<'_> {
         owners: &mut Owners,
         linker: &mut Linker<'_>,
     ) {
-        for ((input, installation), number) in self.installations.iter().zip(0u16..) {
+        for ((input, installation), number) in self.installations.iter().zip(0..=u16::MAX) {
             for credential in &installation.credentials {
                 let (file, at) = (&input.file, credential.at);
-                let mut twice = |first: Option<Arc<Path>>| {
+                let mut twice = |first: Option<Arc<Path>>, claim: Claim| {
                     if let Some(first) = first {
                         let message = format!("this credential is written twice; the other is in {}", first.display());
                         let help = "a credential belongs to one installation of one app";
-                        linker.findings.fault(file, at, message, help, vec![first]);
+                        linker.findings.twice(claim, file, at, message, help, vec![first]);
                     }
                 };
                 let known = |proof| {
@@ -248,16 +276,17 @@ impl LinkingApp<'_> {
                 let secret = |file: &str| secrets.get(&PathBuf::from(file)).cloned();
                 match &credential.method {
                     CredentialMethod::GateKey { sha256, upstream } => {
-                        twice(owners.digests.insert(sha256.value, Arc::clone(file)));
+                        twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
                         let proof = Proof::GateKey { scheme: upstream.scheme, upstream: secret(&upstream.file.value) };
                         credentials.by_digest.insert(sha256.value, known(proof));
                     }
                     CredentialMethod::Token { sha256 } => {
-                        twice(owners.digests.insert(sha256.value, Arc::clone(file)));
+                        twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
                         credentials.by_digest.insert(sha256.value, known(Proof::Token));
                     }
                     CredentialMethod::ConnectJwt { client_key, secret: path } => {
-                        twice(owners.client_keys.insert(client_key.value.as_str().into(), Arc::clone(file)));
+                        let key: Box<str> = client_key.value.as_str().into();
+                        twice(owners.client_keys.insert(key.clone(), Arc::clone(file)), Claim::ClientKey(key));
                         let proof = Proof::ConnectJwt { secret: secret(&path.value) };
                         credentials.by_client_key.insert(client_key.value.as_str().into(), known(proof));
                     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use super::{Change, Content, Form, Latest};
-use crate::authz::policy::compile::{Catalogs, Compiled, Context, compile};
+use crate::authz::policy::compile::{Catalogs, Context, compile};
 use crate::authz::policy::file::{Origin, parse};
 use crate::problem::{At, Problem, fill_snippets};
+use crate::yaml::PROBLEMS_MAX;
 
 /// Fewer files than this are read sooner than threads are started.
 const PARALLEL_MIN: usize = 64;
@@ -78,13 +79,24 @@ fn understand(
     let parsed = parse(file, text, origin);
     let mut problems = parsed.problems;
     let context = Context { catalogs, file, now_ms };
-    let compiled = parsed.documents.iter().filter_map(|document| compile(context, document, &mut problems));
-    let documents: Box<[Arc<Compiled>]> = compiled.map(Arc::new).collect();
+    let mut documents = Vec::with_capacity(parsed.documents.len());
+    for document in &parsed.documents {
+        documents.extend(compile(context, document, &mut problems).map(Arc::new));
+        keep_some(&mut problems);
+    }
     fill_snippets(&mut problems, text);
     if problems.iter().any(Problem::is_error) {
         return (Latest::Broken, problems);
     }
-    (Latest::Candidate(Form { digest: digest(text), documents }), problems)
+    (Latest::Candidate(Form { digest: digest(text), documents: documents.into() }), problems)
+}
+
+/// Problems beyond what anybody reads cost memory and time for nothing. An error among them stays.
+fn keep_some(problems: &mut Vec<Problem>) {
+    if problems.len() > PROBLEMS_MAX {
+        problems.sort_by_key(|problem| !problem.is_error());
+        problems.truncate(PROBLEMS_MAX);
+    }
 }
 
 fn broken(problem: Problem) -> (Latest, Vec<Problem>) {
