@@ -118,7 +118,7 @@ impl Hub {
         for _ in 0..JUDGEMENTS_MAX {
             facts.now_ms = self.live.now_ms();
             let decided = decide(&self.live.load(), &self.rules, &request, &facts);
-            let permit = decided.map_err(|denial| Refused { denial, body: unread })?;
+            let permit = decided.map_err(|denial| self.for_now_if_unread(denial, &request, &facts, unread))?;
             self.labels.permit(record, &permit);
             match self.forward(peer, head, &request, &facts, permit, body, record).await {
                 Ok(response) => return Ok(response),
@@ -127,6 +127,24 @@ impl Hub {
             }
         }
         Err(Refused { denial: Box::new(Denial::of(Reason::Overloaded)), body: unread })
+    }
+
+    /// A credential that became known while its request was on the way: what is wanted of the body now was not taken
+    /// then, so asking again is the answer, not a request that cannot be read.
+    fn for_now_if_unread(
+        &self,
+        denial: Box<Denial>,
+        request: &RequestView<'_>,
+        facts: &Facts<'_>,
+        body: refuse::RequestBody,
+    ) -> Refused {
+        let unread = denial.reason == Reason::BadRequest && matches!(facts.body, BodyFacts::NotHeld);
+        let late = unread && wanted(&self.live.load(), &self.rules, request, facts.now_ms) == Wanted::Body;
+        if !late {
+            return Refused { denial, body };
+        }
+        let why = Some("the policy changed while the request was on its way");
+        Refused { denial: Box::new(Denial { why, ..Denial::of(Reason::StalePolicy) }), body }
     }
 
     /// The request as the core sees it, or why it can be read in two ways.

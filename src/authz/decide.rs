@@ -357,6 +357,7 @@ impl<'c> Case<'c> {
             vocabularies: caller.vocabularies,
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
+            names_as_written: self.gate.names_as_written,
         }
     }
 
@@ -429,6 +430,7 @@ impl<'c> Case<'c> {
             vocabularies: VocabularySet::ALL,
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
+            names_as_written: self.gate.names_as_written,
         };
         self.verdict(&question, &who, true)?;
         Ok(self.permit(who, Credential::PassThrough, false, Some(Box::new(denial)), None))

@@ -36,6 +36,8 @@ pub struct Question<'q> {
     pub vocabularies: VocabularySet,
     pub operation: OperationId,
     pub touched: &'q Touched<'q>,
+    /// The gate takes names for what they are written as: what does not match is another container.
+    pub names_as_written: bool,
 }
 
 /// Which rules count besides the enforced ones.

@@ -557,6 +557,7 @@ fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl F
         vocabularies: VocabularySet(call.vocabularies.iter().map(vocabulary).sum()),
         operation: OperationId(call.operation as u16),
         touched: &touched,
+        names_as_written: false,
     })
 }
 

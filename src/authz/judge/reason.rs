@@ -7,7 +7,7 @@ use crate::authz::policy::condition::Unmet;
 use crate::authz::policy::part::{Grant, Revocation};
 use crate::authz::reason::Reason;
 use crate::authz::scope::{ScopeId, ScopeSet};
-use crate::authz::touch::Reach;
+use crate::authz::touch::{ContainerName, ContainerRef, Reach};
 
 /// The reason of a request that does not pass.
 pub(super) fn find(question: &Question<'_>, mode: Mode) -> Refused {
@@ -225,8 +225,15 @@ fn where_it_stops(question: &Question<'_>, rules: &Rules<'_>, grant: &Grant) -> 
     let context = question.area_context(rules.linked);
     let answers = containers.as_slice().iter().map(|container| area.grants(container, context));
     let answers: Vec<Met> = answers.collect();
-    match answers.iter().position(|met| *met == Met::CannotTell) {
-        Some(unresolved) => (6, Reason::ContainerUnresolved, Some(unresolved)),
-        None => (8, Reason::ContainerNotGranted, answers.iter().position(|met| *met == Met::No)),
+    // An id beside a name is no match that anyone could find out, but to a gate that takes names as they are written.
+    let told = |container: &ContainerRef<'_>| {
+        matches!(container.name, ContainerName::Id(_) | ContainerName::Name(_)) && question.names_as_written
+    };
+    let missing = answers.iter().position(|met| *met != Met::Yes);
+    let unresolved = containers.as_slice().iter().zip(&answers);
+    let unresolved = unresolved.enumerate().find(|(_, (one, met))| **met == Met::CannotTell && !told(one));
+    match unresolved {
+        Some((unresolved, _)) => (6, Reason::ContainerUnresolved, Some(unresolved)),
+        None => (8, Reason::ContainerNotGranted, missing),
     }
 }

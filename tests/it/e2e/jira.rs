@@ -149,9 +149,9 @@ fn a_grant_that_is_limited_to_projects_reaches_those_and_no_other() {
         assert_eq!(answer.json()["scopegate"]["container"]["name"], named);
         assert!(answer.json()["errorMessages"].is_array(), "{}", answer.body);
     }
-    // An issue's number tells no project, and a project's number no key.
+    // An issue's number tells no project; names are as written here, so a project's number is another project.
     gate.refuses(&get(&issue("10001")), "container_unresolved");
-    gate.refuses(&get(&format!("{API}/project/10002")), "container_unresolved");
+    gate.refuses(&get(&format!("{API}/project/10002")), "container_not_granted");
     // What reaches the whole tenant needs a grant in all of it.
     for path in [
         "/search?jql=project%3DPROJ",
@@ -225,7 +225,7 @@ fn an_issue_is_created_only_in_the_project_that_its_body_names() {
     by_id.passes(&create(r#"{"fields":{"project":{"id":10001}}}"#));
     by_id.refuses(&create(r#"{"fields":{"project":{"id":"10002"}}}"#), "container_not_granted");
     by_id.refuses(&create(r#"{"fields":{"project":{"id":"010001"}}}"#), "bad_request");
-    by_id.refuses(&create(r#"{"fields":{"project":{"key":"PROJ"}}}"#), "container_unresolved");
+    by_id.refuses(&create(r#"{"fields":{"project":{"key":"PROJ"}}}"#), "container_not_granted");
     let all = tracker("grants: [{scopes: [write:jira-work], actors: [app], in: all}]\n");
     all.passes(&create(r#"{"fields":{"project":{"key":"PROJ","id":"10001"}}}"#));
     all.passes(&create(r#"{"fields":{"project":{"key":"PROJ"}},"update":{"issuelinks":[{"add":{}}]}}"#));

@@ -23,7 +23,7 @@ const GAP: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_millis(500);
 /// A round that took longer between its first and its last write may have settled in between: it shows nothing.
 const ROUND_MAX: Duration = Duration::from_millis(400);
-const ROUNDS_MAX: usize = 10;
+const ROUNDS_MAX: usize = 60;
 
 const CALLS: [&str; 8] = [
     "team.info",

@@ -147,6 +147,7 @@ fn permitted(toy: &Toy, policy: &Policy) -> BTreeSet<(String, usize, usize)> {
                     vocabularies: VocabularySet::ALL,
                     operation: OperationId(u16::try_from(operation).unwrap()),
                     touched: &touched,
+                    names_as_written: false,
                 };
                 if passes(&question, Mode::Enforced) {
                     permitted.insert((app.name.to_string(), operation, reach));
