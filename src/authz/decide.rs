@@ -94,6 +94,8 @@ pub struct Denial {
     pub held: Vec<Arc<str>>,
     /// Kind and text, as the app itself named it.
     pub container: Option<(Arc<str>, String)>,
+    /// What people call it, where a `names` document says.
+    pub container_name: Option<Arc<str>>,
     pub rule: Option<RuleRef>,
     /// SHA-256 of a lone token that no policy names.
     pub unknown_digest: Option<[u8; 32]>,
@@ -109,6 +111,7 @@ impl Denial {
             needed: Vec::new(),
             held: Vec::new(),
             container: None,
+            container_name: None,
             rule: None,
             unknown_digest: None,
         }
@@ -470,14 +473,17 @@ impl<'c> Case<'c> {
         let name = |scope| Arc::from(catalog.scope_name(scope));
         let stated = !matches!(refused.reason, Reason::UnknownOperation);
         let held = if stated { held_scopes(question).iter().map(name).collect() } else { Vec::new() };
+        let container = container_named(catalog, question.touched, refused.container);
+        let name_of = |id: &str| question.policy.name_of(&catalog.product, question.caller.tenant, id).cloned();
         Denial {
             reason: refused.reason,
+            container_name: container.as_ref().and_then(|(_, id)| name_of(id)),
             why: None,
             who: Some(who.clone()),
             operation: self.operation,
             needed: refused.needed.iter().map(|scope| Arc::from(catalog.scope_name(*scope))).collect(),
             held,
-            container: container_named(catalog, question.touched, refused.container),
+            container,
             rule: refused.rule.clone(),
             unknown_digest: None,
         }

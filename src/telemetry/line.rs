@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use hmac::{Hmac, Mac};
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::authz::Reason;
 use crate::authz::dialect::printable;
@@ -267,9 +266,10 @@ fn is_zero(number: &u64) -> bool {
 
 /// UTC, to the millisecond. A time that cannot be written is empty, never a panic.
 pub(super) fn rfc3339(at: SystemTime) -> String {
-    let at = OffsetDateTime::from(at);
-    let millisecond = at.millisecond();
-    at.replace_millisecond(millisecond).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
+    // Always milliseconds, so that lines sort as text.
+    const WIDE: &[time::format_description::BorrowedFormatItem<'_>] =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from(at).format(WIDE).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -315,5 +315,6 @@ mod tests {
     fn times_have_milliseconds_at_most() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_500_123_456_789);
         assert_eq!(rfc3339(at), "1970-01-01T00:25:00.123Z");
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
     }
 }
