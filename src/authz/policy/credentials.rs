@@ -1,8 +1,9 @@
 //! The credentials of one compiled policy: from a digest or a client key to who showed it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+
+use hashbrown::HashMap as FastMap;
 
 use super::document::UpstreamScheme;
 use crate::authz::catalog::CredentialKindId;
@@ -59,28 +60,9 @@ pub enum Proof {
 #[derive(Debug, Default)]
 pub struct Credentials {
     /// SHA-256 of a token or gate key.
-    pub by_digest: HashMap<[u8; 32], Arc<KnownCredential>, BuildHasherDefault<DigestHasher>>,
+    /// Hashed under a seed: a policy can write any 32 bytes for a digest, and many that begin alike would else meet in
+    /// one place of the table.
+    pub by_digest: FastMap<[u8; 32], Arc<KnownCredential>>,
     /// Connect: `iss`.
     pub by_client_key: HashMap<Box<str>, Arc<KnownCredential>>,
-}
-
-/// A digest is uniform already: its first eight bytes are its hash.
-#[derive(Debug, Default)]
-pub struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks_exact(8).take(1) {
-            let mut word = [0; 8];
-            word.copy_from_slice(chunk);
-            self.0 ^= u64::from_le_bytes(word);
-        }
-    }
-
-    /// The length prefix of an array adds nothing.
-    fn write_usize(&mut self, _: usize) {}
 }

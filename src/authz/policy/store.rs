@@ -83,6 +83,8 @@ pub struct Store {
     generation: u64,
     /// Something changed that the last snapshot does not have.
     moved: bool,
+    /// Something was read since it was last tried how the files fit together.
+    unfitted: bool,
     /// Some document may name another secret file than before.
     secrets_moved: bool,
     faults: Vec<Problem>,
@@ -101,6 +103,7 @@ impl Store {
             newest_is_whole: false,
             generation: 0,
             moved: false,
+            unfitted: false,
             secrets_moved: false,
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -116,6 +119,7 @@ impl Store {
     /// Reads what changed. Nothing of it is in force before `fit`; between the two, secrets can be looked up.
     pub fn take(&mut self, changes: Vec<Change>, now_ms: i64) {
         let changes: Vec<Change> = changes.into_iter().filter(|change| !self.says_so_already(change)).collect();
+        self.unfitted |= !changes.is_empty();
         for read in read::all(&self.catalogs, changes, now_ms) {
             let is_override = read.origin == Origin::Override;
             if !is_override && std::mem::replace(&mut self.newest_is_whole, false) {
@@ -148,6 +152,10 @@ impl Store {
             self.faults.clear();
             return;
         }
+        // What waits was tried against these same files: a file that does not fit must not cost a linking at each look.
+        if self.newest.is_some() && !self.unfitted {
+            return;
+        }
         let mut held_back: BTreeSet<Arc<Path>> = BTreeSet::new();
         let mut faults = Vec::new();
         let policy = loop {
@@ -164,6 +172,7 @@ impl Store {
                 break policy;
             }
         };
+        self.unfitted = false;
         self.faults = faults;
         self.newest = Some(Arc::new(policy));
         self.moved |= self.let_in(&held_back);

@@ -63,3 +63,48 @@ fn more_arguments_than_some_readers_take_are_refused() {
     gate.refuses(&post("/api/files.list").form(&format!("{}channel=C0HELP", junk(1_000))), "bad_request");
     gate.refuses(&get(&format!("/api/files.list?{}channel=C0HELP", junk(1_000))), "bad_request");
 }
+
+/// The catalog does not say which methods that are asked for with POST take forms alone: `files.upload`,
+/// `admin.conversations.ekm.listOriginalConnectedChannelInfo`. The second lists all channels where none is read.
+#[test]
+#[ignore = "open: the catalog must carry `json_input_supported`"]
+fn an_optional_argument_in_json_is_refused_where_a_post_method_takes_forms_alone() {
+    gate().refuses(&post("/api/files.upload").json(r#"{"channels":"C0HELP","content":"x"}"#), "bad_request");
+}
+
+/// Jira lets an app with ADMIN, or `manage:jira-configuration`, write past screens and read-only flags when it asks so
+/// in the query. The operation's own scopes are all that is asked here.
+#[test]
+#[ignore = "open: scopes that an argument needs are not in the catalog"]
+fn an_argument_that_needs_more_than_its_operation_is_judged_by_what_it_needs() {
+    let policy = "version: 1\napp: jira/tracker\nname: Tracker\ncontact: it@example.com\ninstallations:\n  \
+                  - tenant: acme\n    credentials:\n      - {method: token, kind: oauth, sha256: sha256(tracker)}\n\
+                  grants:\n  - {scopes: ['write:jira-work'], actors: [app], in: all}\n";
+    let gate = Setup::jira().policy("tracker.yaml", policy).start();
+    let edit = |query: &str| {
+        Ask::put(&format!("/rest/api/3/issue/PROJ-1{query}")).bearer("tracker").json(r#"{"fields":{"summary":"x"}}"#)
+    };
+    gate.passes(&edit(""));
+    gate.refuses(&edit("?overrideScreenSecurity=true"), "missing_scope");
+    gate.refuses(&edit("?overrideEditableFlag=true"), "missing_scope");
+}
+
+/// Slack takes a token from the body, so whoever shows none in the head has a body held: a megabyte for each of the
+/// ten thousand connections that a gate takes, and nobody known behind any of them.
+#[test]
+#[ignore = "open: bodies that are held have no bound in all, only each"]
+fn bodies_of_strangers_are_not_held_without_end() {
+    let gate = Setup::slack().start();
+    let head = "POST /api/chat.postMessage HTTP/1.1\r\nhost: gate\r\ncontent-length: 1000000\r\n\r\n";
+    let part = "a".repeat(999_999);
+    let mut clients: Vec<_> = (0..300)
+        .map(|_| {
+            let mut client = gate.connect();
+            client.send(head);
+            client.send_if_open(&part);
+            client
+        })
+        .collect();
+    let refused = clients.last_mut().expect("some").answer();
+    assert_eq!(refused.reason(), Some("overloaded"), "the last of 300 MB is not held");
+}

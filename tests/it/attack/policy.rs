@@ -131,3 +131,45 @@ fn exceptions_for_apps_that_nobody_describes_do_not_keep_the_writer_busy() {
     }
     check_takes("exceptions", &text, Duration::from_secs(10));
 }
+
+#[test]
+fn digests_that_begin_alike_do_not_keep_the_writer_busy() {
+    let mut text = "version: 1\napp: slack/attacker\nname: A\ncontact: a@example.com\ninstallations:\n- tenant: T1\n  credentials:\n"
+        .to_owned();
+    for number in 0..20_000 {
+        writeln!(text, "  - {{method: token, kind: bot, sha256: '{:016x}{number:048x}'}}", 7).unwrap();
+    }
+    check_takes("digests", &text, Duration::from_secs(10));
+}
+
+#[test]
+fn a_file_that_waits_costs_nothing_while_nothing_changes() {
+    let mut store = store();
+    let apps =
+        (0..200).map(|number| change(&format!("{number}.yaml"), &app(&format!("a{number}"), &grants(&["chat:write"]))));
+    store.apply(apps.collect(), 1_800_000_000_000);
+    let claim = app("attacker", "").replace(&sha256("attacker"), &sha256("a1"));
+    store.apply(vec![change("attacker.yaml", &claim)], 1_800_000_000_000);
+    let problems = store.problems();
+    assert!(problems.iter().any(|problem| problem.is_error()), "{problems:?}");
+    let began = Instant::now();
+    (0..2_000).for_each(|_| store.fit());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(store.problems(), problems, "and it is still told");
+}
+
+/// A policy names secret files by their path, any that the gate can read: one app's file can have another app's real
+/// credential put into its requests, and the product then takes it for the other app.
+#[test]
+#[ignore = "open: whose secret a file is, is written nowhere"]
+fn one_app_cannot_name_the_secret_of_another() {
+    let keyed = |name: &str| {
+        let key = "method: gate_key, upstream: {file: /run/secrets/victim},";
+        app(name, &grants(&["chat:write"])).replace("method: token,", key)
+    };
+    let mut store = store();
+    store.apply(vec![change("victim.yaml", &keyed("victim"))], 1_800_000_000_000);
+    store.apply(vec![change("attacker.yaml", &keyed("attacker"))], 1_800_000_000_000);
+    let problems = store.problems();
+    assert!(problems.iter().any(|problem| problem.is_error()), "{problems:?}");
+}
