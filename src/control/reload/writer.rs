@@ -276,3 +276,49 @@ fn changed(origin: Origin, change: folder::Change) -> Change {
 fn seconds(unix_ms: i64) -> f64 {
     unix_ms as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::toy::Toy;
+    use crate::control::folder::{Folder, Verify};
+    use crate::control::health::{Readiness, Warnings};
+    use crate::live::Live;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_reload_that_panics_is_counted_and_the_next_one_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("a.yaml"), "version: 1\nset: s\ntenant: t\nproject: [A]\n").unwrap();
+        let settings = Settings {
+            policies: root.path().to_path_buf(),
+            overrides: None,
+            secrets_base: root.path().to_path_buf(),
+            state: None,
+            gates: Vec::new(),
+            warnings: Warnings::default(),
+            folder: folder::Settings::default(),
+        };
+        let catalogs = Toy::new().catalogs;
+        let told = Told {
+            live: Arc::new(Live::new(Snapshot::empty(Arc::clone(&catalogs)))),
+            metrics: Metrics::new(1).unwrap(),
+            readiness: Readiness::default(),
+        };
+        let secrets = SecretWatch::spawn(root.path(), || ()).unwrap();
+        let mut writer = Writer::new(&settings, catalogs, told.clone(), secrets).unwrap();
+        let scan = Folder::new(root.path()).scan(Verify::All);
+        writer.guarded(|writer| {
+            writer.take(Origin::Policy, scan);
+            panic!("as a fault of ours would");
+        });
+        assert!(told.metrics.render().unwrap().contains(r#"reloads_total{result="failure"} 1"#));
+        assert!(told.live.load().states.is_none());
+        writer.guarded(|writer| {
+            writer.fit();
+            writer.start(true);
+        });
+        assert!(told.live.load().states.is_some(), "what was read before the panic is in force");
+        assert!(told.metrics.render().unwrap().contains(r#"reloads_total{result="success"} 1"#));
+    }
+}

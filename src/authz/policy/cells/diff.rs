@@ -3,6 +3,7 @@
 //! What counts is what both states of a snapshot permit (law 7): a cell is given where both give it, and taken where
 //! either takes it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -30,16 +31,12 @@ pub struct Changes {
 pub fn between(old: Option<&States>, new: Option<&States>, catalogs: &Catalogs, lines_max: usize) -> Changes {
     let (old, new) = (Side::of(old, catalogs), Side::of(new, catalogs));
     let mut changes = Changes::default();
+    let mut names = BTreeSet::new();
     let mut same = SameSets::default();
-    let mut names: BTreeSet<&Arc<str>> = BTreeSet::new();
-    for policy in old.states().chain(new.states()) {
-        names.extend(policy.apps.iter().map(|app| &app.name));
+    for (before, after) in [(old.newest, new.newest), (old.whole, new.whole)] {
+        changed_apps(before, after, &mut same, &mut names);
     }
     for name in names {
-        let mut pairs = old.apps(name).into_iter().zip(new.apps(name));
-        if pairs.all(|(before, after)| same.apps(before, after)) {
-            continue;
-        }
         if changes.lines.len() >= lines_max {
             changes.more += 1;
             continue;
@@ -62,6 +59,36 @@ pub fn between(old: Option<&States>, new: Option<&States>, catalogs: &Catalogs, 
     changes
 }
 
+/// The names of the apps in which two states differ. Apps are sorted by name.
+fn changed_apps<'s>(
+    before: Option<&'s Arc<Policy>>,
+    after: Option<&'s Arc<Policy>>,
+    same: &mut SameSets,
+    names: &mut BTreeSet<&'s str>,
+) {
+    if let (Some(before), Some(after)) = (before, after)
+        && Arc::ptr_eq(before, after)
+    {
+        return;
+    }
+    let apps = |policy: Option<&'s Arc<Policy>>| policy.map_or(&[][..], |policy| &policy.apps[..]);
+    let (mut before, mut after) = (apps(before).iter().peekable(), apps(after).iter().peekable());
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => one.name.cmp(&other.name),
+        };
+        let one = if order.is_le() { before.next() } else { None };
+        let other = if order.is_ge() { after.next() } else { None };
+        let unchanged = matches!((one, other), (Some(one), Some(other)) if same.apps(one, other));
+        if !unchanged {
+            names.extend(one.or(other).map(|app| &*app.name));
+        }
+    }
+}
+
 /// One of the two snapshots compared.
 #[derive(Clone, Copy)]
 struct Side<'s> {
@@ -80,11 +107,6 @@ impl<'s> Side<'s> {
     fn states(&self) -> impl Iterator<Item = &'s Arc<Policy>> + use<'s> {
         let other = self.whole.filter(|whole| !self.newest.is_some_and(|newest| Arc::ptr_eq(newest, whole)));
         self.newest.into_iter().chain(other)
-    }
-
-    /// An app as each state has it.
-    fn apps(&self, name: &str) -> [Option<&'s Arc<App>>; 2] {
-        [self.newest, self.whole].map(|policy| Some(policy?.app(name)?.1))
     }
 
     /// What an app is given and what is taken from it, as both states together say.
@@ -178,22 +200,13 @@ fn facts(installation: &Installation) -> Vec<Fact> {
 struct SameSets(HashMap<(usize, usize), bool>);
 
 impl SameSets {
-    fn apps(&mut self, before: Option<&Arc<App>>, after: Option<&Arc<App>>) -> bool {
-        match (before, after) {
-            (None, None) => true,
-            (Some(before), Some(after)) => {
-                Arc::ptr_eq(before, after)
-                    || before.parts.len() == after.parts.len()
-                        && before.parts.iter().zip(&after.parts).all(|(one, other)| self.parts(one, other))
-                        && before.installations.len() == after.installations.len()
-                        && before
-                            .installations
-                            .iter()
-                            .zip(&after.installations)
-                            .all(|(one, other)| same_installation(one, other))
-            }
-            (Some(_), None) | (None, Some(_)) => false,
-        }
+    fn apps(&mut self, before: &Arc<App>, after: &Arc<App>) -> bool {
+        let installations = || before.installations.iter().zip(&after.installations);
+        Arc::ptr_eq(before, after)
+            || before.parts.len() == after.parts.len()
+                && before.parts.iter().zip(&after.parts).all(|(one, other)| self.parts(one, other))
+                && before.installations.len() == after.installations.len()
+                && installations().all(|(one, other)| same_installation(one, other))
     }
 
     fn parts(&mut self, before: &LinkedPart, after: &LinkedPart) -> bool {
