@@ -19,7 +19,7 @@ pub mod scope;
 pub mod snapshot;
 pub mod touch;
 #[cfg(test)]
-mod toy;
+pub(crate) mod toy;
 
 pub use decide::{Credential, Denial, Permit, Wanted, Who, decide, wanted};
 pub use reason::{Class, Reason};

@@ -28,7 +28,7 @@ use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_bod
 use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, wanted};
 use crate::live::Live;
 use crate::shutdown::{Phase, Watch};
-use body::{Body, Held, HoldError, RequestBody, hold};
+use body::{Body, Held, HoldError, Place, RequestBody, Room, hold};
 use connection::Peer;
 use forward::FinalForm;
 use limits::Limits;
@@ -49,6 +49,8 @@ pub struct Hub {
     pub labels: Arc<Labels>,
     pub upstreams: Upstreams,
     pub shutdown: Watch,
+    /// For the bodies that are held, over all gates and workers.
+    pub room: Room,
 }
 
 /// Where a tenant's requests go.
@@ -111,7 +113,9 @@ impl Hub {
         let unread = rest_of(&body);
         let request = self.view(head).map_err(|denial| Refused { denial, body: unread })?;
         let wanted = wanted(&self.live.load(), &self.rules, &request, self.live.now_ms());
-        let (mut body, held) = self.gather(body, wanted).await.map_err(|denial| Refused { denial, body: unread })?;
+        // The place is kept until the request is answered: as long as its body may be held.
+        let (mut body, held, _place) =
+            self.gather(body, wanted).await.map_err(|denial| Refused { denial, body: unread })?;
         let unread = if held.is_some() { refuse::RequestBody::Read } else { unread };
         let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
         let mut facts = Facts { now_ms: 0, body: read };
@@ -162,12 +166,14 @@ impl Hub {
     }
 
     /// Fetches what the judgement wants. Nothing is held of a body that nothing is judged by.
-    async fn gather(&self, body: Incoming, wanted: Wanted) -> Result<(RequestBody, Option<Held>), Box<Denial>> {
+    async fn gather(&self, body: Incoming, wanted: Wanted) -> Result<Gathered, Box<Denial>> {
         match wanted {
-            Wanted::Nothing => Ok((RequestBody::stream(body, self.limits.body_timeout), None)),
+            Wanted::Nothing => Ok((RequestBody::stream(body, self.limits.body_timeout), None, None)),
             Wanted::Body => {
+                let place = self.room.take(&body, self.limits.body_max);
+                let place = place.ok_or_else(|| Box::new(Denial::of(Reason::Overloaded)))?;
                 let held = hold(body, self.limits.body_max, self.limits.hold_timeout).await.map_err(unheld)?;
-                Ok((RequestBody::held(held.clone()), Some(held)))
+                Ok((RequestBody::held(held.clone()), Some(held), Some(place)))
             }
         }
     }
@@ -213,6 +219,9 @@ impl Hub {
         response
     }
 }
+
+/// What goes on upstream, what was held of it, and the room that this takes.
+type Gathered = (RequestBody, Option<Held>, Option<Place>);
 
 /// Why a permitted request got no answer.
 enum Failed {

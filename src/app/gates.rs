@@ -12,6 +12,7 @@ use crate::config::model::{self, Listen, Roots, UpstreamAddress};
 use crate::live::Live;
 use crate::metrics::{GateMetrics, Metrics};
 use crate::problem::Problem;
+use crate::proxy::body::Room;
 use crate::proxy::counters::IoCounters;
 use crate::proxy::limits::Limits;
 use crate::proxy::listener::ListenAddress;
@@ -34,6 +35,7 @@ pub(super) struct Gate {
     targets: Targets,
     live: Arc<Live>,
     shutdown: Watch,
+    room: Room,
 }
 
 #[derive(Clone)]
@@ -51,6 +53,7 @@ pub(super) fn build(
     shutdown: &Watch,
 ) -> Result<Vec<Gate>, Vec<Problem>> {
     let catalogs = Arc::clone(&live.load().catalogs);
+    let room = Room::default();
     let mut gates = Vec::new();
     let mut problems = Vec::new();
     for gate in &config.gates {
@@ -60,7 +63,7 @@ pub(super) fn build(
         };
         // Whatever is wrong with a catalog was said when the catalogs were loaded.
         let Some(catalog) = catalog else { continue };
-        match build_one(gate, catalog, live, metrics, lines.clone(), shutdown) {
+        match build_one(gate, catalog, live, metrics, lines.clone(), (shutdown, &room)) {
             Ok(gate) => gates.push(gate),
             Err(own) => problems.extend(own),
         }
@@ -74,7 +77,7 @@ fn build_one(
     live: &Arc<Live>,
     metrics: &Arc<Metrics>,
     lines: Option<Lines>,
-    shutdown: &Watch,
+    (shutdown, room): (&Watch, &Room),
 ) -> Result<Gate, Vec<Problem>> {
     let tls = match &gate.tls {
         None => None,
@@ -102,6 +105,7 @@ fn build_one(
         targets: targets(gate)?,
         live: Arc::clone(live),
         shutdown: shutdown.clone(),
+        room: room.clone(),
     })
 }
 
@@ -222,6 +226,7 @@ impl Gate {
             recorder: Arc::clone(&self.recorder),
             labels: Arc::clone(&self.labels),
             shutdown: self.shutdown.clone(),
+            room: self.room.clone(),
             limits,
             upstreams,
         }

@@ -2,6 +2,8 @@
 //! No body is boxed behind a trait, and none is held unless it is judged.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::headers;
+use super::limits::HELD_TOTAL_MAX;
 use super::record::Record;
 pub use super::stream::BodyError;
 use super::stream::Paced;
@@ -137,6 +140,35 @@ impl RequestBody {
 pub struct Held {
     pub bytes: Bytes,
     pub trailers: Option<HeaderMap>,
+}
+
+/// The room that the process has for held bodies. Shared by all hubs.
+#[derive(Debug, Clone, Default)]
+pub struct Room(Arc<AtomicUsize>);
+
+/// A place in the room, given back when the request is answered.
+#[derive(Debug)]
+pub struct Place {
+    room: Room,
+    bytes: usize,
+}
+
+impl Room {
+    /// Room for a body: what it announces, or as much as it may have. `None`: there is none left.
+    pub fn take(&self, body: &Incoming, limit: usize) -> Option<Place> {
+        let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let bytes = announced.unwrap_or(limit).min(limit);
+        // Add first, then look: two that race for the last room cannot both get it.
+        let place = Place { room: self.clone(), bytes };
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        (before.saturating_add(bytes) <= HELD_TOTAL_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Why a body could not be held.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Bytes of bodies that are held to be judged, over all gates and workers. Each is bounded by `body_max`, but ten
+/// thousand strangers may send one each: beyond this a request is refused for now.
+pub const HELD_TOTAL_MAX: usize = 64 * 1024 * 1024;
+
 /// Bounds in time, bytes and counts. `Default` is what a gate gets when its configuration is silent.
 #[derive(Debug, Clone)]
 pub struct Limits {
