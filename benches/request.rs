@@ -17,10 +17,10 @@ mod estate;
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use estate::{app_yaml, memory_mib, token};
+use estate::{Size, memory_mib, start_gate, token, write_policies};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -28,9 +28,6 @@ use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use scopegate::app;
-use scopegate::authz::catalog::builtin;
-use scopegate::config;
 use scopegate::proxy::listener::ListenAddress;
 use tokio::net::{TcpListener, TcpStream as AsyncStream};
 use tokio::task::{LocalSet, spawn_local};
@@ -57,17 +54,8 @@ fn main() {
         accept(listener, move |stream| pass_through(stream, upstream)).await;
     });
     let folder = tempfile::tempdir().expect("a folder");
-    let started = Instant::now();
-    let gate = gate(folder.path(), upstream);
-    while !gate.readiness.report().ready {
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", gate.readiness.report());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    println!(
-        "a gate with 50 apps × 10 grants, both catalogs: ready in {:.1?}, {:.1} MiB",
-        started.elapsed(),
-        memory_mib("VmRSS")
-    );
+    write_policies(folder.path(), Size { apps: 50, grants: 10 });
+    let gate = start_gate(folder.path(), upstream, "1ms");
     let ListenAddress::Tcp(address) = gate.gates[0].clone() else { panic!("the gate listens on TCP") };
     let mut sides = [Side::new("hyper alone", "pass-through", pass), Side::new("scopegate", "data-", address)];
     for round in 0..=ROUNDS {
@@ -210,22 +198,4 @@ async fn pass_through(stream: AsyncStream, upstream: SocketAddr) {
         }
     });
     let _ = server::Builder::new().serve_connection(TokioIo::new(stream), forward).await;
-}
-
-/// A gate before Jira with one worker and 50 apps, its request log written to nowhere.
-fn gate(folder: &std::path::Path, upstream: SocketAddr) -> app::Running {
-    std::fs::create_dir(folder.join("policies")).expect("a folder");
-    for app in 0..50 {
-        std::fs::write(folder.join(format!("policies/app-{app:05}.yaml")), app_yaml("jira", app, 10)).expect("a file");
-    }
-    std::fs::write(folder.join("policies/guardrails.yaml"), estate::GUARDRAILS).expect("a file");
-    let path = folder.join("scopegate.yaml");
-    let text = format!(
-        "version: 1\npolicies: policies\nsettle: 1ms\ndata_plane: {{threads: 1}}\ngates:\n  - name: jira\n    \
-         listen: 127.0.0.1:0\n    product: jira\n    identify: [token]\n    bypass: network\n    \
-         upstream: http://{upstream}\n    tenant: {{fixed: acme}}\n    issue_keys: prefix\n    names: as_written\n"
-    );
-    std::fs::write(&path, text).expect("a file");
-    let config = config::load(&path, &|name| builtin::catalog(name).is_some()).expect("a configuration");
-    app::start(&config, folder.to_owned(), Some(Box::new(std::io::sink()))).expect("a gate")
 }

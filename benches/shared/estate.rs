@@ -10,10 +10,13 @@
 )]
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
+use scopegate::app::{self, Running};
 use scopegate::authz::catalog::builtin;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
 use scopegate::authz::policy::compile::Catalogs;
@@ -21,6 +24,7 @@ use scopegate::authz::policy::file::Origin;
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::{Change, Content, Store};
 use scopegate::authz::snapshot::Snapshot;
+use scopegate::config;
 use sha2::{Digest as _, Sha256};
 
 /// The time of every judgement: 2026-12-01, in Unix milliseconds.
@@ -195,6 +199,36 @@ pub fn head(method: &str, target: &str, token: &str, content_type: Option<&str>)
         request = request.header("content-type", content_type).header("content-length", "118");
     }
     request.body(()).expect("a request").into_parts().0
+}
+
+/// Writes the policies of an estate of Jira apps, as admins would lay them out.
+pub fn write_policies(folder: &Path, size: Size) {
+    let policies = folder.join("policies");
+    std::fs::create_dir(&policies).expect("a folder");
+    for app in 0..size.apps {
+        std::fs::write(policies.join(format!("app-{app:05}.yaml")), app_yaml("jira", app, size.grants))
+            .expect("a file");
+    }
+    std::fs::write(policies.join("guardrails.yaml"), GUARDRAILS).expect("a file");
+}
+
+/// A gate before Jira with one worker over such a folder, its request log written to nowhere. Returns when it is ready.
+pub fn start_gate(folder: &Path, upstream: SocketAddr, settle: &str) -> Running {
+    let path = folder.join("scopegate.yaml");
+    let text = format!(
+        "version: 1\npolicies: policies\nsettle: {settle}\ndata_plane: {{threads: 1}}\ngates:\n  - name: jira\n    \
+         listen: 127.0.0.1:0\n    product: jira\n    identify: [token]\n    bypass: network\n    \
+         upstream: http://{upstream}\n    tenant: {{fixed: acme}}\n    issue_keys: prefix\n    names: as_written\n"
+    );
+    std::fs::write(&path, text).expect("a file");
+    let config = config::load(&path, &|name| builtin::catalog(name).is_some()).expect("a configuration");
+    let gate = app::start(&config, folder.to_owned(), Some(Box::new(std::io::sink()))).expect("a gate");
+    let started = Instant::now();
+    while !gate.readiness.report().ready {
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", gate.readiness.report());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    gate
 }
 
 /// `VmRSS` or `VmHWM` of this process, in MiB.

@@ -1,8 +1,8 @@
 //! Finds the operation of a method and a canonical path: no allocation, nothing that can fail.
 //!
-//! Literal paths are looked up whole; templates go through matchit, which backtracks and prefers a
-//! literal segment to a parameter. Parameters are renamed by position, so that two templates which
-//! differ in parameter names alone are one node with the methods of both.
+//! A tree of whole segments prefers a literal segment to a parameter and goes back where that leads nowhere: one look-up
+//! in one map for each segment. Subtrees, which are few, go through matchit. Parameters are renamed by position, so that
+//! two templates which differ in parameter names alone are one node with the methods of both.
 
 use std::collections::HashMap;
 
@@ -82,10 +82,36 @@ struct TenantBase {
 
 #[derive(Debug, Default)]
 struct Paths {
-    literal: FastMap<Box<str>, Node>,
-    template: Option<matchit::Router<Node>>,
+    exact: Tree,
     /// Asked when nothing more exact has the path and method.
     subtree: Option<matchit::Router<OperationId>>,
+}
+
+/// Paths by segment, from the root, which is node 0.
+#[derive(Debug, Default)]
+struct Tree {
+    /// From a node by a literal segment to the next node.
+    literal: FastMap<(u32, Box<str>), u32>,
+    branches: Vec<Branch>,
+}
+
+/// A node of the tree.
+#[derive(Debug, Default)]
+struct Branch {
+    /// The next node where this segment is a parameter.
+    parameter: Option<u32>,
+    /// What ends here.
+    node: Option<Node>,
+}
+
+/// A key of [`Tree::literal`] that borrows the segment. It must hash as the owned one does.
+#[derive(Hash)]
+struct Step<'s>(u32, &'s str);
+
+impl hashbrown::Equivalent<(u32, Box<str>)> for Step<'_> {
+    fn equivalent(&self, (node, segment): &(u32, Box<str>)) -> bool {
+        self.0 == *node && self.1 == &**segment
+    }
 }
 
 /// The operations of one path, by method. Few: compared one by one.
@@ -264,10 +290,8 @@ impl Routes {
         for (route, mut node) in self.exact {
             if route.contains('{') {
                 node.lookalikes = lookalikes(&route, &routes);
-                paths.template.get_or_insert_with(matchit::Router::new).insert(route, node)?;
-            } else {
-                paths.literal.insert(route.into(), node);
             }
+            paths.exact.insert(&route, node);
         }
         for (route, operation) in self.subtrees {
             paths.subtree.get_or_insert_with(matchit::Router::new).insert(route, operation)?;
@@ -354,12 +378,7 @@ impl Paths {
     /// product would answer 405, and `DELETE /attachment/meta` is not the attachment called `meta`.
     #[inline]
     fn exact<'p>(&self, path: &'p str, parameters: &mut Parameters<'p>) -> Option<&Node> {
-        if let Some(node) = self.literal.get(path) {
-            return Some(node);
-        }
-        let matched = self.template.as_ref()?.at(path).ok()?;
-        matched.params.iter().for_each(|(_, value)| parameters.push(value));
-        Some(matched.value)
+        self.exact.find(path, parameters)
     }
 
     fn in_subtree<'p>(&self, path: &'p str, tenant: Option<&'p str>) -> Option<Found<'p>> {
@@ -368,6 +387,61 @@ impl Paths {
         let named = matched.params.iter().filter(|(name, _)| *name != "rest");
         named.for_each(|(_, value)| parameters.push(value));
         Some(Found::Operation(Matched { operation: *matched.value, tenant, parameters }))
+    }
+}
+
+impl Tree {
+    /// Adds a route whose parameters are `{0}`, `{1}`, …
+    fn insert(&mut self, route: &str, node: Node) {
+        self.branches.resize_with(self.branches.len().max(1), Branch::default);
+        let end = route.split('/').skip(1).fold(0, |at, segment| self.step(at, segment));
+        if let Some(branch) = self.branches.get_mut(end as usize) {
+            branch.node = Some(node);
+        }
+    }
+
+    /// The node after a segment of a route, made if it is not there.
+    fn step(&mut self, at: u32, segment: &str) -> u32 {
+        // A catalog has at most 65,536 operations, of a few segments each.
+        let new = u32::try_from(self.branches.len()).unwrap_or(u32::MAX);
+        let next = match self.branches.get_mut(at as usize) {
+            Some(branch) if segment.starts_with('{') => *branch.parameter.get_or_insert(new),
+            Some(_) | None => *self.literal.entry((at, segment.into())).or_insert(new),
+        };
+        if next == new {
+            self.branches.push(Branch::default());
+        }
+        next
+    }
+
+    #[inline]
+    fn find<'p>(&self, path: &'p str, parameters: &mut Parameters<'p>) -> Option<&Node> {
+        self.below(0, path.strip_prefix('/')?, parameters)
+    }
+
+    /// What ends below a node at the end of these segments. It goes no deeper than the tree does.
+    fn below<'p>(&self, at: u32, segments: &'p str, parameters: &mut Parameters<'p>) -> Option<&Node> {
+        let (segment, rest) = match segments.bytes().position(|byte| byte == b'/') {
+            Some(slash) => (segments.get(..slash)?, Some(segments.get(slash + 1..)?)),
+            None => (segments, None),
+        };
+        let ends = |next: u32, parameters: &mut Parameters<'p>| match rest {
+            Some(rest) => self.below(next, rest, parameters),
+            None => self.branches.get(next as usize)?.node.as_ref(),
+        };
+        if let Some(next) = self.literal.get(&Step(at, segment))
+            && let Some(found) = ends(*next, parameters)
+        {
+            return Some(found);
+        }
+        let next = self.branches.get(at as usize)?.parameter.filter(|_| !segment.is_empty())?;
+        let before = parameters.length;
+        parameters.push(segment);
+        let found = ends(next, parameters);
+        if found.is_none() {
+            parameters.length = before;
+        }
+        found
     }
 }
 
@@ -388,5 +462,62 @@ impl Node {
         let of =
             |wanted: &Method| self.methods.iter().find(|(method, _)| method == wanted).map(|(_, operation)| *operation);
         of(method).or_else(|| (method == Method::HEAD).then(|| of(&Method::GET)).flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(number: u16) -> Node {
+        Node { methods: vec![(Method::GET, OperationId(number))], ..Node::default() }
+    }
+
+    /// A route of these segments; an empty one is a parameter.
+    fn route(segments: &[&str]) -> String {
+        let mut number = 0;
+        let named = segments.iter().map(|segment| match *segment {
+            "" => {
+                number += 1;
+                format!("/{{{}}}", number - 1)
+            }
+            literal => format!("/{literal}"),
+        });
+        named.collect()
+    }
+
+    proptest! {
+        /// The tree finds what matchit finds: the same route, with the same parameters.
+        #[test]
+        fn the_tree_finds_what_matchit_finds(
+            routes in prop::collection::btree_set(prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", ""]), 1..5), 1..12),
+            paths in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "abc", "0"]), 1..5), 24),
+        ) {
+            let (mut tree, mut router) = (Tree::default(), matchit::Router::new());
+            for (number, segments) in (0..).zip(&routes) {
+                tree.insert(&route(segments), node(number));
+                router.insert(route(segments), number).expect("no two routes are one");
+            }
+            for path in paths {
+                let path = format!("/{}", path.join("/"));
+                let mut parameters = Parameters::default();
+                let found = tree.find(&path, &mut parameters).and_then(|node| node.operation(&Method::GET));
+                let expected = router.at(&path).ok();
+                prop_assert_eq!(found, expected.as_ref().map(|matched| OperationId(*matched.value)), "{}", path);
+                let named: Vec<&str> = expected.iter().flat_map(|matched| matched.params.iter()).map(|(_, value)| value).collect();
+                prop_assert_eq!(parameters.as_slice(), &named[..], "{}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_not_a_segment() {
+        let mut tree = Tree::default();
+        tree.insert("/a/{0}", node(1));
+        for path in ["/", "/a", "/a/", "a/b", "", "/a/b/"] {
+            assert!(tree.find(path, &mut Parameters::default()).is_none(), "{path}");
+        }
     }
 }
