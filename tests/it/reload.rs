@@ -9,6 +9,7 @@
 )]
 
 mod cells;
+mod samples;
 mod torture;
 pub mod world;
 

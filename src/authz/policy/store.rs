@@ -161,13 +161,14 @@ impl Store {
         let policy = loop {
             let inputs = self.inputs(|path| !held_back.contains(path));
             let (policy, findings) = link(&self.catalogs, &self.secrets, &inputs);
-            let before = held_back.len();
+            // Each fault is weighed by what was tried: one that shares its cause with another must not find its cause
+            // held back already and blame everybody else.
+            let tried = held_back.clone();
             for fault in findings.faults {
-                let blamed = self.blamed(&fault, &held_back);
-                held_back.extend(blamed);
+                held_back.extend(self.blamed(&fault, &tried));
                 faults.push(fault.problem);
             }
-            if held_back.len() == before {
+            if held_back.len() == tried.len() {
                 self.warnings = findings.warnings;
                 break policy;
             }

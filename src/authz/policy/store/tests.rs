@@ -292,6 +292,18 @@ fn a_file_of_an_app_that_went_is_blamed_and_no_other_app() {
 }
 
 #[test]
+fn two_faults_of_one_cause_blame_nobody_else() {
+    let toy = Toy::new();
+    let mut store = Store::new(Arc::clone(&toy.catalogs));
+    let says = |file: &str, number| change(file, content(file, &Act::Says(number)));
+    store.apply(vec![says("set.yaml", 0), says("a.yaml", 1), says("rail.yaml", 1), says("b.yaml", 0)], NOW_MS);
+    assert!(store.settle(), "{:#?}", store.problems());
+    store.apply(vec![change("set.yaml", Content::Gone), says("b.yaml", 2)], NOW_MS);
+    assert_eq!(store.problems().iter().filter(|problem| problem.is_error()).count(), 2, "app and guardrail lack it");
+    assert!(!in_force(&toy, &mut store).iter().any(|cell| cell.0 == "toy/b"), "its loss is in force");
+}
+
+#[test]
 fn the_state_that_was_whole_is_not_linked_again() {
     let toy = Toy::new();
     let mut store = Store::new(Arc::clone(&toy.catalogs));
