@@ -159,10 +159,10 @@ fn a_file_that_waits_costs_nothing_while_nothing_changes() {
 }
 
 /// A policy names secret files by their path, any that the gate can read: one app's file can have another app's real
-/// credential put into its requests, and the product then takes it for the other app.
+/// credential put into its requests, and the product then takes it for the other app. Whose file it is, is written nowhere,
+/// and sharing may be meant: so it is said wherever problems are said.
 #[test]
-#[ignore = "open: whose secret a file is, is written nowhere"]
-fn one_app_cannot_name_the_secret_of_another() {
+fn an_app_that_names_the_secret_of_another_is_told_of() {
     let keyed = |name: &str| {
         let key = "method: gate_key, upstream: {file: /run/secrets/victim},";
         app(name, &grants(&["chat:write"])).replace("method: token,", key)
@@ -171,5 +171,6 @@ fn one_app_cannot_name_the_secret_of_another() {
     store.apply(vec![change("victim.yaml", &keyed("victim"))], 1_800_000_000_000);
     store.apply(vec![change("attacker.yaml", &keyed("attacker"))], 1_800_000_000_000);
     let problems = store.problems();
-    assert!(problems.iter().any(|problem| problem.is_error()), "{problems:?}");
+    let told = |problem: &scopegate::problem::Problem| problem.message.contains("same credential as `slack/attacker`");
+    assert!(problems.iter().any(told), "{problems:?}");
 }

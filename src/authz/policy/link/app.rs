@@ -53,6 +53,17 @@ struct LinkingApp<'a> {
 struct Owners {
     digests: HashMap<[u8; 32], Arc<Path>>,
     client_keys: HashMap<Box<str>, Arc<Path>>,
+    /// Which app a file with a real credential was first named by.
+    secrets: HashMap<Box<str>, Arc<str>>,
+}
+
+impl Owners {
+    /// Another app that names the same file. It would call with that app's credential; whether it may is written
+    /// nowhere, so it is said and not refused.
+    fn shared(&mut self, secret: &str, app: &Arc<str>) -> Option<Arc<str>> {
+        let owner = self.secrets.entry(secret.into()).or_insert_with(|| Arc::clone(app));
+        (owner != app).then(|| Arc::clone(owner))
+    }
 }
 
 fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) -> Option<LinkingApp<'a>> {
@@ -253,6 +264,7 @@ impl LinkingApp<'_> {
         owners: &mut Owners,
         linker: &mut Linker<'_>,
     ) {
+        const SHARED_MAX: usize = 1_000;
         for ((input, installation), number) in self.installations.iter().zip(0..=u16::MAX) {
             for credential in &installation.credentials {
                 let (file, at) = (&input.file, credential.at);
@@ -276,9 +288,16 @@ impl LinkingApp<'_> {
                 let secret = |file: &str| secrets.get(&PathBuf::from(file)).cloned();
                 match &credential.method {
                     CredentialMethod::GateKey { sha256, upstream } => {
+                        let other = owners.shared(&upstream.file.value, &self.app.name);
                         twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
                         let proof = Proof::GateKey { scheme: upstream.scheme, upstream: secret(&upstream.file.value) };
                         credentials.by_digest.insert(sha256.value, known(proof));
+                        if let Some(other) = other.filter(|_| linker.findings.warnings.len() < SHARED_MAX) {
+                            let message = format!("`{}` calls with the same credential as `{other}`", self.app.name);
+                            let warning = Problem::warning(file, upstream.file.at, message);
+                            let help = "give each app a credential of its own, or one can act as the other";
+                            linker.findings.warnings.push(warning.help(help));
+                        }
                     }
                     CredentialMethod::Token { sha256 } => {
                         twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
