@@ -284,7 +284,7 @@ impl<'c> Case<'c> {
                 let Passed { would, shadow } = self.judge_caller(policy, &caller, touched)?;
                 self.permit_identified(identified, caller.who, would, shadow)
             }
-            Err(refused) => self.judge_stranger(policy, refused, touched),
+            Err(refused) => self.judge_stranger(policy, *refused, touched),
         }
     }
 

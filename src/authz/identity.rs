@@ -62,14 +62,14 @@ pub struct NotIdentified {
 }
 
 impl NotIdentified {
-    const fn new(reason: Reason, why: &'static str) -> Self {
-        Self { reason, why, unknown_digest: None }
+    fn because(reason: Reason, why: &'static str) -> Box<Self> {
+        Box::new(Self { reason, why, unknown_digest: None })
     }
 }
 
-impl From<BadRequest> for NotIdentified {
+impl From<BadRequest> for Box<NotIdentified> {
     fn from(BadRequest(why): BadRequest) -> Self {
-        Self::new(Reason::BadRequest, why)
+        NotIdentified::because(Reason::BadRequest, why)
     }
 }
 
@@ -91,7 +91,7 @@ pub fn identify<'p>(
     credentials: &'p Credentials,
     request: &RequestView<'_>,
     facts: &Facts<'_>,
-) -> Result<Identified<'p>, NotIdentified> {
+) -> Result<Identified<'p>, Box<NotIdentified>> {
     let mut evidence =
         Evidence { gate, credentials, request, now_ms: facts.now_ms, known: None, outcome: Outcome::default() };
     if let Some(shown) = token::authorization(request.headers) {
@@ -201,10 +201,10 @@ impl<'p> Evidence<'_, 'p> {
         }
     }
 
-    fn conclude(self) -> Result<Identified<'p>, NotIdentified> {
+    fn conclude(self) -> Result<Identified<'p>, Box<NotIdentified>> {
         let outcome = self.outcome;
         if outcome.failed {
-            return Err(NotIdentified::new(
+            return Err(NotIdentified::because(
                 Reason::Unidentified,
                 "a credential in the request is malformed or does not verify",
             ));
@@ -212,19 +212,19 @@ impl<'p> Evidence<'_, 'p> {
         if outcome.unknown {
             let unknown_digest = outcome.unknown_digest.filter(|_| outcome.pieces == 1 && !outcome.unread);
             let why = "no policy knows a credential in the request, or this gate does not take its kind";
-            return Err(NotIdentified { unknown_digest, ..NotIdentified::new(Reason::UnknownApp, why) });
+            return Err(Box::new(NotIdentified { reason: Reason::UnknownApp, why, unknown_digest }));
         }
         if outcome.unread {
-            return Err(NotIdentified::new(
+            return Err(NotIdentified::because(
                 Reason::BadRequest,
                 "a credential may stand in the body, which was not read",
             ));
         }
         if outcome.differ {
-            return Err(NotIdentified::new(Reason::Unidentified, "the request shows two different credentials"));
+            return Err(NotIdentified::because(Reason::Unidentified, "the request shows two different credentials"));
         }
         let Some(credential) = self.known else {
-            return Err(NotIdentified::new(Reason::Unidentified, "the request shows no credential"));
+            return Err(NotIdentified::because(Reason::Unidentified, "the request shows no credential"));
         };
         let rewrite = match &credential.proof {
             Proof::GateKey { scheme, upstream } => {

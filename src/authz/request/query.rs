@@ -51,7 +51,7 @@ pub(super) struct Names(u64);
 
 impl Names {
     pub(super) fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Self {
-        Self(names.fold(0, |all, name| all | Self::bit(name).unwrap_or(u64::MAX)))
+        Self(names.fold(0, |all, name| all | if is_plain(name) { Self::bit(name) } else { u64::MAX }))
     }
 
     fn of_pairs(pairs: &str) -> Self {
@@ -65,16 +65,14 @@ impl Names {
     /// `false` only where no name reads as this one.
     #[inline]
     pub(super) fn may_hold(self, name: &str) -> bool {
-        Self::bit(name.as_bytes()).is_none_or(|bit| self.0 & bit != 0)
+        self.0 & Self::bit(name.as_bytes()) != 0
     }
 
-    /// The same for names that fold to each other, since folding one of these changes no more than its case.
+    /// The same for names that fold to each other, where one of them is plain.
     #[inline]
-    fn bit(name: &[u8]) -> Option<u64> {
-        let (first, last) = (name.first()?, name.last()?);
-        let mixed =
-            name.len() * 7 + usize::from(first.to_ascii_lowercase()) * 5 + usize::from(last.to_ascii_lowercase());
-        is_plain(name).then_some(1 << (mixed % 64))
+    fn bit(name: &[u8]) -> u64 {
+        let [first, last] = [name.first(), name.last()].map(|end| end.map_or(0, |byte| usize::from(fold_byte(*byte))));
+        1 << ((name.len() * 7 + first * 5 + last) % 64)
     }
 }
 
@@ -99,11 +97,16 @@ impl<'a> Pairs<'a> {
 
     /// Every value of `name`. An argument that decides must be spelled as the product spells it: what only
     /// a lenient reader takes for it (`Project=`, `%70roject=`, `project[]=`, `a;project=`) refuses the request.
+    #[inline]
     pub fn find(self, name: &str) -> Result<Found<'a>, BadRequest> {
-        let mut found = Found::Absent;
-        if !self.among.may_hold(name) {
-            return Ok(found);
+        if self.text.is_empty() || !self.among.may_hold(name) {
+            return Ok(Found::Absent);
         }
+        self.walk(name)
+    }
+
+    fn walk(self, name: &str) -> Result<Found<'a>, BadRequest> {
+        let mut found = Found::Absent;
         for segment in self.text.split('&') {
             let (first, rest) = segment.split_once(';').map_or((segment, None), |(first, rest)| (first, Some(rest)));
             let (key, value) = first.split_once('=').unwrap_or((first, ""));

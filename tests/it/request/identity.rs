@@ -59,7 +59,7 @@ struct Sent<'a> {
 
 const NOTHING: Sent<'_> = Sent { target: "/x", authorization: &[], body: "" };
 
-fn identify(gate: &GateRules, sent: &Sent<'_>) -> Result<Who, NotIdentified> {
+fn identify(gate: &GateRules, sent: &Sent<'_>) -> Result<Who, Box<NotIdentified>> {
     let body_type = if sent.body.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
     let mut headers = vec![("host", "gate"), ("content-type", body_type)];
     headers.extend(sent.authorization.iter().map(|value| ("authorization", *value)));

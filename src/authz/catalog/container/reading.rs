@@ -69,12 +69,14 @@ pub(super) fn issue<'r>(
     if is_number(&text) {
         return Ok(ContainerName::Unknown);
     }
-    let (project, number) = text.rsplit_once('-').ok_or(NO_ISSUE)?;
+    let dash = text.bytes().rposition(|byte| byte == b'-').ok_or(NO_ISSUE)?;
+    let (project, number) = text.split_at_checked(dash).ok_or(NO_ISSUE)?;
+    let number = number.strip_prefix('-').ok_or(NO_ISSUE)?;
     if !is_number(number) || !matches(kind.key.as_ref(), project) {
         return Err(NO_ISSUE);
     }
     let project = match &text {
-        Cow::Borrowed(text) => comparison_form(kind, text.rsplit_once('-').map_or(*text, |(project, _)| project)),
+        Cow::Borrowed(text) => comparison_form(kind, text.get(..dash).unwrap_or(text)),
         Cow::Owned(_) => Cow::Owned(comparison_form(kind, project).into_owned()),
     };
     Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Hint(project) })
