@@ -12,6 +12,7 @@ pub mod file;
 pub mod load;
 pub mod matcher;
 pub mod merge;
+pub mod pattern;
 
 use std::sync::Arc;
 
@@ -119,9 +120,9 @@ pub struct TenantArgument {
 pub struct ContainerKind {
     pub name: Box<str>,
     /// What an immutable id looks like (whole text).
-    pub id: Option<regex::Regex>,
+    pub id: Option<pattern::Pattern>,
     /// What a changeable name looks like: a key, a slug, `#general` (whole text).
-    pub key: Option<regex::Regex>,
+    pub key: Option<pattern::Pattern>,
     pub fold: Fold,
     pub within: Option<KindId>,
 }

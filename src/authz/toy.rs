@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::catalog::pattern::Pattern;
 use super::catalog::*;
 use super::policy::compile::Catalogs;
 use super::scope::{ScopeId, ScopeSet};
@@ -139,8 +140,8 @@ fn operation(toy: &ToyOperation) -> Operation {
 fn catalog() -> Catalog {
     let project = ContainerKind {
         name: "project".into(),
-        id: Some(regex::Regex::new(r"\A(?:[0-9]+)\z").unwrap()),
-        key: Some(regex::Regex::new(r"\A(?:[A-Za-z]+)\z").unwrap()),
+        id: Some(Pattern::new("[0-9]+").unwrap()),
+        key: Some(Pattern::new("[A-Za-z]+").unwrap()),
         fold: Fold::Upper,
         within: None,
     };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
+use scopegate::authz::catalog::pattern::Pattern;
 use scopegate::authz::catalog::{Absent, ActorRule, KindId, PlaceAt, VocabularySet};
 use scopegate::authz::catalog::{
     Catalog, ContainerKind, CredentialKind, DialectName, Fold, Needs, Operation, Place, Reading, TokenPlaces, Touches,
@@ -61,7 +62,7 @@ const PROJECT: KindId = KindId(0);
 const CHANNEL: KindId = KindId(1);
 
 fn catalog() -> Catalog {
-    let pattern = |text: &str| Some(regex::Regex::new(&format!(r"\A(?:{text})\z")).unwrap());
+    let pattern = |text: &str| Some(Pattern::new(text).unwrap());
     let kind = |name: &str, id, key, fold| ContainerKind { name: name.into(), id, key, fold, within: None };
     Catalog {
         product: "sample".into(),

@@ -6,11 +6,11 @@ mod operation;
 mod scopes;
 
 use http::Method;
-use regex::Regex;
 
 use super::compact::{self, Compact, Spot};
 use super::matcher::{Builder, Matcher};
 use super::merge::Sources;
+use super::pattern::Pattern;
 use super::{Catalog, ContainerKind, CredentialKind, Operation, PlaceAt, TenantArgument, TokenPlaces, VocabularySet};
 use crate::problem::Problem;
 use names::Names;
@@ -75,10 +75,9 @@ fn containers(compact: &Compact, names: &mut Names<'_>) -> Box<[ContainerKind]> 
     compiled.into()
 }
 
-/// The pattern, for whole texts. It is compiled alone first: wrapped at once, `a)|(?:b` would match `bc`.
-fn whole(pattern: &str, spot: Spot, names: &mut Names<'_>) -> Option<Regex> {
-    match Regex::new(pattern).and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z"))) {
-        Ok(regex) => Some(regex),
+fn whole(pattern: &str, spot: Spot, names: &mut Names<'_>) -> Option<Pattern> {
+    match Pattern::new(pattern) {
+        Ok(pattern) => Some(pattern),
         Err(error) => {
             names.problem(spot, format!("pattern `{pattern}`: {error}"));
             None

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::authz::catalog::pattern::Pattern;
 use crate::authz::catalog::{Catalog, ContainerKind, Fold, VariantMask};
 use crate::authz::gate::GateRules;
 use crate::authz::request::BadRequest;
@@ -35,7 +36,7 @@ fn folded<'r>(kind: &ContainerKind, text: Cow<'r, str>) -> Cow<'r, str> {
 pub(super) const UNREADABLE: BadRequest =
     BadRequest("the container is not written as the product writes its ids or names");
 
-fn matches(pattern: Option<&regex::Regex>, text: &str) -> bool {
+fn matches(pattern: Option<&Pattern>, text: &str) -> bool {
     pattern.is_some_and(|pattern| pattern.is_match(text))
 }
 
