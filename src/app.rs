@@ -6,7 +6,7 @@
 mod control;
 mod gates;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -128,8 +128,8 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     let lines = log.as_ref().map(LineWriter::lines);
     let gates = gates::build(config, &live, &metrics, lines, &shutdown.watch())?;
     let settings = reload::Settings {
-        policies: config.policies.clone(),
-        overrides: config.overrides.clone(),
+        policies: plain(&config.policies),
+        overrides: config.overrides.as_deref().map(plain),
         secrets_base: base,
         state: config.state.clone(),
         gates: gates.iter().map(gates::Gate::rules).collect(),
@@ -268,4 +268,40 @@ fn user_ids(config: &Config) -> UserIds {
 /// Something outside of the configuration's text that could not be had.
 fn failed(what: &str, error: &dyn std::fmt::Display) -> Vec<Problem> {
     vec![Problem::error(&file_name("start"), At::default(), format!("{what}: {error}"))]
+}
+
+/// `config/../policies` as `policies`, where that is the same place.
+pub fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    let same = plain.canonicalize().ok().zip(path.canonicalize().ok()).is_some_and(|(one, other)| one == other);
+    if same && !plain.as_os_str().is_empty() { plain } else { path.to_path_buf() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_shown_plain_where_that_is_the_same_place() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        for folder in ["config", "policies", "far", "far/config"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink(at("far/config"), at("linked")).unwrap();
+        std::fs::create_dir(at("far/policies")).unwrap();
+        assert_eq!(plain(&at("config/../policies")), at("policies"));
+        assert_eq!(plain(&at("linked/../policies")), at("linked/../policies"), "that is far/policies");
+        assert_eq!(plain(&at("config/../elsewhere")), at("config/../elsewhere"));
+    }
 }

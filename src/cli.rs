@@ -31,7 +31,7 @@ use words::Paint;
 
 /// An authorizing reverse proxy: takes one scope from one app in one container, after the install.
 #[derive(Debug, Parser)]
-#[command(name = "scopegate", disable_version_flag = true, arg_required_else_help = true)]
+#[command(name = "scopegate", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -264,6 +264,8 @@ fn write_samples(product: &str, folder: &std::path::Path, output: &mut Output<'_
         _ => Failure::Other(error.to_string()),
     })?;
     written.iter().try_for_each(|path| writeln!(output.out, "{}", path.display()))?;
+    // Not on standard output, which lists the files for a script.
+    writeln!(output.err, "{}", init::next(folder, product))?;
     Ok(true)
 }
 
@@ -272,7 +274,10 @@ fn ask_health(args: &HealthArgs, output: &mut Output<'_>) -> Answer {
         Some(address) => address,
         None => health_address(&args.config)?,
     };
-    Ok(health::run(address, health::TIMEOUT, output.out)?)
+    health::run(address, health::TIMEOUT, output.out).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Io(error),
+        _ => Failure::Other(format!("no gate says on {address} whether it is ready: {error}")),
+    })
 }
 
 fn health_address(path: &std::path::Path) -> Result<std::net::SocketAddr, Failure> {

@@ -73,6 +73,22 @@ pub fn init(folder: &Path, product: &str) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
+/// What to do with the files, in the order in which it is done.
+pub fn next(folder: &Path, product: &str) -> String {
+    let tenant = SAMPLES.iter().find(|sample| sample.product == product).map_or("TENANT", |sample| sample.tenant);
+    let enter = match folder.to_str() {
+        Some("." | "") | None => String::new(),
+        Some(folder) => format!("  cd {folder}\n"),
+    };
+    format!(
+        "\nnext:
+{enter}  edit config/scopegate.yaml: where {product} is, and which tenant
+  scopegate credential new --app {product}/example-app --tenant {tenant}   # its digest into policies/{product}/example-app.yaml
+  scopegate check
+  scopegate serve"
+    )
+}
+
 fn exists(path: &Path) -> io::Error {
     let message =
         format!("{} is there already and stays as it is; delete it, or run init in another folder", path.display());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::app::plain;
 use crate::authz::catalog::{Catalog, builtin};
 use crate::authz::gate::GateRules;
 use crate::authz::policy::Policy;
@@ -169,21 +170,6 @@ fn read_file(path: &Path) -> Content {
         },
         Err(why) => Content::Unreadable(why.to_string()),
     }
-}
-
-/// `config/../policies` as `policies`, where that is the same place.
-pub fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir if plain.file_name().is_some() => {
-                plain.pop();
-            }
-            part => plain.push(part),
-        }
-    }
-    let same = plain.canonicalize().ok().zip(path.canonicalize().ok()).is_some_and(|(one, other)| one == other);
-    if same && !plain.as_os_str().is_empty() { plain } else { path.to_path_buf() }
 }
 
 fn line_of(text: &str, line: u32) -> Option<&str> {

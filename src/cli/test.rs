@@ -144,7 +144,7 @@ fn run_file(file: &Arc<Path>, text: &str) -> SuiteResult {
     let failed = |problems| SuiteResult { file: Arc::clone(file), problems, cases: Vec::new(), took: began.elapsed() };
     let Some(suite) = suite else { return failed(problems) };
     let folder = file.parent().unwrap_or(Path::new(""));
-    let beside = |path: &PathBuf| load::plain(&folder.join(path));
+    let beside = |path: &PathBuf| crate::app::plain(&folder.join(path));
     let sources = Sources {
         config: None,
         policies: suite.policies.iter().map(beside).collect(),

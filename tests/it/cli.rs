@@ -107,7 +107,8 @@ fn the_small_commands_answer() {
     run(&["schema", "policy"]).says(0, &["$defs"]);
     run(&["schema", "config"]).says(0, &["gates"]);
     run(&["credential", "new", "--app", "slack/assist", "--tenant", "T1"]).says(0, &["sg_", "kind: bot"]);
-    run(&["health", "--address", "127.0.0.1:9"]).says(1, &["error"]);
+    run(&["--version"]).says(0, &["scopegate 0."]);
+    run(&["health", "--address", "127.0.0.1:9"]).says(1, &["error: no gate says on 127.0.0.1:9 whether it is ready"]);
     let shown = run(&["catalog", "show", "slack", "--format", "json"]).json();
     assert_eq!(shown["product"], "slack");
 }
@@ -131,7 +132,9 @@ fn a_digest_is_of_standard_input_and_never_of_an_argument() {
 fn what_init_writes_passes_check() {
     for product in ["jira", "slack"] {
         let folder = tempfile::tempdir().unwrap();
-        run_in(folder.path(), &["init", "--product", product]).says(0, &["scopegate.yaml"]);
+        let ran = run_in(folder.path(), &["init", "--product", product]);
+        ran.says(0, &["scopegate.yaml", "scopegate credential new", "scopegate check"]);
+        assert_eq!(ran.out.lines().count(), 3, "one file a line: {}", ran.out);
         run_in(folder.path(), &["check"]).says(0, &["0 errors", "1 app, 1 guardrail"]);
         run_in(folder.path(), &["init", "--product", product]).says(1, &["is there already"]);
     }
@@ -183,6 +186,23 @@ fn check_says_whom_a_rule_reaches() {
 }
 
 #[test]
+fn check_tells_a_guardrail_of_all_products_once_for_each_that_it_reaches() {
+    let folder = tempfile::tempdir().unwrap();
+    run_in(folder.path(), &["init", "--product", "slack"]).says(0, &[]);
+    let rail = "version: 1\nguardrail: nothing-minted\napps: all\ntenants: all\nrevocations: [{scopes: ['gate:mint'], in: all, reason: r}]\n";
+    write(folder.path(), "policies/guardrails.yaml", rail);
+    let reach = |folder: &Path| run_in(folder, &["check", "--format", "json"]).json()["reach"].clone();
+    let told = reach(folder.path());
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told[0]["apps"], serde_json::json!(["slack/example-app"]));
+    // Where nobody is reached at all, that is said, once.
+    write(folder.path(), "policies/guardrails.yaml", &rail.replace("tenants: all", "tenants: [elsewhere]"));
+    let told = reach(folder.path());
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told[0]["apps"], serde_json::json!([]));
+}
+
+#[test]
 fn check_warns_of_rules_that_no_request_can_meet() {
     for (rule, warning) in [
         (
@@ -194,6 +214,14 @@ fn check_warns_of_rules_that_no_request_can_meet() {
             "no credential of `tracker/new` acts as user",
         ),
         ("grants: [{scopes: [unused], actors: [app], in: all}]", "no operation can use it"),
+        (
+            "grants: [{scopes: [READ], actors: [app], in: all}]",
+            "no credential of `tracker/new` is of a kind that can use these scopes",
+        ),
+        (
+            "grants: [{scopes: ['read:work'], actors: [app], in: all, pipelines: ['7']}]",
+            "no credential of `tracker/new` shows a pipeline",
+        ),
         ("grants: [{scopes: ['read:work'], actors: [app], in: all, valid: {until: 2020-01-01}}]", "expired"),
         ("grants: []", "nothing is granted to `tracker/new` in acme"),
         (
@@ -214,6 +242,7 @@ fn check_warns_of_rules_that_no_request_can_meet() {
 #[test]
 fn check_knows_files_by_what_they_hold() {
     let folder = tracker();
+    run_in(folder.path(), &["check", "elsewhere"]).says(1, &["is not there", "--> elsewhere"]);
     let tests = "version: 1\nnow: 2026-01-01\npolicies: policies\ncases:\n  - {name: a, app: tracker/reports, tenant: acme, request: GET /x, expect: {deny: unknown_operaton}}\n";
     write(folder.path(), "case.yaml", tests);
     run_in(folder.path(), &["check", "case.yaml"]).says(1, &["did you mean `unknown_operation`?"]);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::reach::has_line;
-use crate::authz::catalog::{ActorRule, Touches};
+use crate::authz::catalog::{ActorRule, Needs, ScopeClass, Touches};
 use crate::authz::gate::GateRules;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::App;
@@ -13,6 +13,7 @@ use crate::authz::policy::compile::Product;
 use crate::authz::policy::condition::Actors;
 use crate::authz::policy::credentials::{KnownCredential, Proof};
 use crate::authz::policy::part::{Grant, Part};
+use crate::authz::scope::ScopeId;
 use crate::cli::check::config_file;
 use crate::cli::load::Loaded;
 use crate::problem::Problem;
@@ -125,6 +126,22 @@ impl About<'_> {
                 warn(message, help);
             }
         }
+        if let Some(condition) = part.condition(grant.condition)
+            && condition.pipelines.is_some()
+            && !self.credentials.is_empty()
+            && self.credentials.iter().all(|one| one.pipeline.is_none())
+        {
+            let message = format!("no credential of `{}` shows a pipeline: this grant is never met", self.app.name);
+            warn(message, "write `pipeline:` on the pipeline's credential, or take `pipelines` out");
+        }
+        if self.no_kind_can_use(part, grant) {
+            let message = format!(
+                "no credential of `{}` is of a kind that can use these scopes: this grant gives none of them",
+                self.app.name
+            );
+            let help = "grant the scopes that the kind's own words are for, or write a credential of the other kind";
+            warn(message, help);
+        }
         let limited = part.area(grant.area).is_some_and(|area| !area.is_all());
         if limited && self.all_whole(part, grant) {
             let message = "every operation that this grant could give reaches the whole tenant: limited to containers it gives nothing";
@@ -143,6 +160,31 @@ impl About<'_> {
             })
             .peekable();
         given.peek().is_some() && given.all(|(_, operation)| matches!(operation.touches, Touches::Tenant { .. }))
+    }
+
+    /// Whether the grant's scopes stand in lines of operations, and only in vocabularies that no credential can use.
+    fn no_kind_can_use(&self, part: &Part, grant: &Grant) -> bool {
+        let catalog = &self.product.catalog;
+        let Some(scopes) = part.scope_set(grant.scopes) else { return false };
+        let vendors = |scope: &ScopeId| {
+            catalog.scopes.get(scope.index()).is_some_and(|scope| matches!(scope.class, ScopeClass::Vendor))
+        };
+        // A guard counts in every vocabulary, and is granted beside a scope that another line gives.
+        if self.credentials.is_empty() || !scopes.iter().all(|scope| vendors(&scope)) {
+            return false;
+        }
+        let kinds = self.credentials.iter().filter_map(|one| catalog.kinds.get(usize::from(one.kind.0)));
+        let usable: Vec<_> = kinds.map(|kind| kind.vocabularies).collect();
+        let operations = catalog.operations.iter().filter_map(|operation| match &operation.needs {
+            Needs::Lines(vocabularies) => Some(vocabularies),
+            Needs::Unknown | Needs::None { .. } => None,
+        });
+        let mut speaking = operations
+            .flatten()
+            .filter(|one| one.lines.iter().any(|line| line.scopes.iter().any(|scope| scopes.contains(*scope))))
+            .peekable();
+        speaking.peek().is_some()
+            && speaking.all(|one| !usable.iter().any(|vocabularies| vocabularies.contains(one.vocabulary)))
     }
 
     /// Whom the app's credentials can act as.

@@ -43,6 +43,8 @@ pub fn reach(loaded: &Loaded) -> Vec<Reach> {
             all.extend(of.limited_grants(app));
         }
     }
+    // A guardrail that speaks of several products is there once for each; where it reaches nobody is told once at most.
+    let mut idle: Vec<Reach> = Vec::new();
     for product in loaded.catalogs.iter() {
         let guardrails = policy.product(product.id).map_or(&[][..], |product| &product.guardrails[..]);
         for guardrail in guardrails {
@@ -51,10 +53,19 @@ pub fn reach(loaded: &Loaded) -> Vec<Reach> {
                 .collect();
             let part = &guardrail.linked.part;
             let of = Rules { catalog: &product.catalog, part };
-            all.extend(part.revocations.iter().map(|rule| of.revocation(rule, &apps, Some(&guardrail.name))));
+            let reached = part.revocations.iter().map(|rule| of.revocation(rule, &apps, Some(&guardrail.name)));
+            let (idling, reaching): (Vec<_>, Vec<_>) = reached.partition(|one| one.apps.is_empty());
+            all.extend(reaching);
+            idle.extend(idling);
         }
     }
-    all.sort_by(|a, b| (&a.file, a.line, &a.what).cmp(&(&b.file, b.line, &b.what)));
+    for one in idle {
+        if !all.iter().any(|other| other.line == one.line && other.file == one.file) {
+            all.push(one);
+        }
+    }
+    // Apps too, for one rule may reach apps of several products.
+    all.sort_by(|a, b| (&a.file, a.line, &a.what, &a.apps).cmp(&(&b.file, b.line, &b.what, &b.apps)));
     all
 }
 

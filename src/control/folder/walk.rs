@@ -95,7 +95,7 @@ struct Place {
 /// Why the folder as a whole cannot be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untold {
-    #[error("the folder cannot be read: {0}")]
+    #[error("{}", unread(*.0))]
     Io(io::ErrorKind),
     #[error("the folder is {0}, not a folder")]
     NotAFolder(&'static str),
@@ -105,6 +105,13 @@ pub enum Untold {
     TooManyFolders,
     #[error("the files of the folder are larger than {FOLDER_BYTES_MAX} bytes together")]
     TooLarge,
+}
+
+fn unread(why: io::ErrorKind) -> String {
+    match why {
+        io::ErrorKind::NotFound => "is not there".to_owned(),
+        why => format!("the folder cannot be read: {why}"),
+    }
 }
 
 impl From<io::Error> for Untold {

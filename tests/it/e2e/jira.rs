@@ -415,6 +415,25 @@ fn what_has_ended_stays_ended() {
 }
 
 #[test]
+fn a_grant_for_other_pipelines_or_arguments_gives_nothing() {
+    let rule = |term: &str| format!("grants: [{{scopes: [read:jira-work], actors: [app], in: all, {term}}}]\n");
+    for (term, reason) in [
+        ("pipelines: ['7']", "pipeline_not_allowed"),
+        ("where: {webhook_host: [hooks.example.com]}", "argument_not_allowed"),
+    ] {
+        let gate = tracker(&rule(term));
+        assert_eq!(gate.refuses(&get(&issue("PROJ-1")), reason).status, 403);
+    }
+    // A credential's document says which pipeline it is of.
+    let of = |pipeline: &str| {
+        let policy = jira_app("tracker", "oauth", &rule("pipelines: ['7']"));
+        policy.replace("kind: oauth,", &format!("kind: oauth, pipeline: '{pipeline}',"))
+    };
+    Setup::jira().policy("tracker.yaml", &of("7")).start().passes(&get(&issue("PROJ-1")));
+    Setup::jira().policy("tracker.yaml", &of("8")).start().refuses(&get(&issue("PROJ-1")), "pipeline_not_allowed");
+}
+
+#[test]
 fn a_suspended_app_is_told_so_and_keeps_its_token() {
     let act = "version: 1\napp: jira/tracker\nsuspensions: [{reason: INC-1, by: dana@example.com}]\n";
     let rules = "grants: [{scopes: all, actors: [app], in: all}]\n";

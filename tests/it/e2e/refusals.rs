@@ -149,6 +149,20 @@ fn every_class_has_its_shape_before_a_product_of_ones_own() {
 }
 
 #[test]
+fn a_credential_is_taken_where_the_products_catalog_says() {
+    let policy = jira_app("x", "oauth", "grants: [{scopes: [read], actors: [app], in: {shelf: [tools]}}]\n")
+        .replace("jira/x", "shop/x");
+    let gate = |catalog: &str| {
+        let setup = Setup::jira().without("issue_keys").gate("catalog", "shop.yaml").without("product");
+        setup.file("shop.yaml", catalog).policy("a.yaml", &policy).start()
+    };
+    let as_buddy = format!("{}\ntokens: {{query: [access_token]}}\n", OWN.trim_end());
+    gate(&as_buddy).passes(&Ask::get("/api/shelf/tools?access_token=x"));
+    gate(&as_buddy).refuses(&Ask::get("/api/shelf/tools?access_token=y"), "unknown_app");
+    gate(OWN).refuses(&Ask::get("/api/shelf/tools?access_token=x"), "unidentified");
+}
+
+#[test]
 fn the_answer_to_a_refused_head_has_no_body() {
     let gate = tracker(RULES);
     // `refuses` reads the head alone and asserts that nothing stands behind it.
