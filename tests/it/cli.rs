@@ -323,6 +323,7 @@ fn explain_takes_a_body_a_time_and_what_a_look_up_would_say() {
     let dana = ["--app", "tracker/timetracker", "--tenant", "acme", "--actor", "user"];
     let with = |more: &[&str]| explain(folder.path(), &[&dana[..], more].concat());
     with(&["--body", body.to_str().unwrap(), "POST", "/rest/api/3/issue"]).says(0, &["permit"]);
+    with(&["POST", "/rest/api/3/issue"]).says(1, &["none was given: add --body FILE"]);
     with(&["--body", "none.json", "POST", "/rest/api/3/issue"]).says(2, &["none.json"]);
     with(&["PUT", "/rest/api/3/issue/10001"])
         .says(1, &["container_revoked", "only a look-up could tell (say --container project=…)"]);

@@ -30,8 +30,16 @@ pub(super) fn hint(
         }
         Reason::UnknownTenant => Some(tenant_hint(policy, gate, question)),
         Reason::UnknownOperation => near_operation(gate, view),
-        _ => None,
+        _ => body_hint(gate, question, explanation),
     }
+}
+
+/// Without its body, such a request names no container and is judged as reaching the whole tenant.
+fn body_hint(gate: &GateRules, question: &Question, explanation: &Explanation) -> Option<String> {
+    let id = explanation.operation.filter(|_| question.body.is_none())?;
+    let operation = gate.catalog.operations.get(usize::from(id.0))?;
+    let text = "this operation is judged by its body, and none was given: add --body FILE";
+    operation.body.then(|| text.to_owned())
 }
 
 fn tenant_hint(policy: &Policy, gate: &GateRules, question: &Question) -> String {
