@@ -201,8 +201,8 @@ impl<'p> Evidence<'_, 'p> {
         }
     }
 
-    fn conclude(self) -> Result<Identified<'p>, Box<NotIdentified>> {
-        let outcome = self.outcome;
+    fn conclude(&self) -> Result<Identified<'p>, Box<NotIdentified>> {
+        let outcome = &self.outcome;
         if outcome.failed {
             return Err(NotIdentified::because(
                 Reason::Unidentified,
