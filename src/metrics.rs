@@ -15,7 +15,7 @@ use prometheus::{Opts, Registry, TextEncoder};
 
 use apps::AppSlots;
 pub use apps::{AppMetrics, NONE, OTHER};
-pub use gate::{Connected, GateMetrics, status_class};
+pub use gate::{GateMetrics, status_class};
 
 /// How many apps get series of their own, unless the configuration says otherwise.
 pub const APPS_MAX: usize = 500;

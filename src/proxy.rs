@@ -15,6 +15,7 @@ pub mod refuse;
 pub mod stream;
 pub mod tell;
 pub mod tls;
+pub mod transport;
 pub mod upstream;
 pub mod worker;
 

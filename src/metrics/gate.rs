@@ -70,29 +70,9 @@ impl GateMetrics {
         self.0.callers.set(shown(&open.client_open));
         self.0.upstreams.set(shown(&open.upstream_open));
     }
-
-    /// A connection is open until the guard is dropped.
-    pub fn connected(&self, side: Side) -> Connected {
-        let gauge = match side {
-            Side::Caller => &self.0.callers,
-            Side::Upstream => &self.0.upstreams,
-        };
-        gauge.inc();
-        Connected(gauge.clone())
-    }
 }
 
 /// The class of a status, as the log and `/metrics` write it.
 pub fn status_class(status: StatusCode) -> Option<&'static str> {
     usize::from(status.as_u16() / 100).checked_sub(1).and_then(|class| CLASSES.get(class)).copied()
-}
-
-/// Counts a connection for as long as it lives.
-#[derive(Debug)]
-pub struct Connected(IntGauge);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }

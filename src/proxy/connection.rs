@@ -27,8 +27,9 @@ use tokio_rustls::TlsAcceptor;
 use super::body::{Body, BodyError};
 use super::counters::IoCounters;
 use super::limits::{BUFFER_BYTES, Limits};
+use super::transport::Transport;
 use super::worker::Drain;
-use io::{ClientIo, Transport};
+use io::ClientIo;
 use pace::{Over, Pace};
 
 /// Who is at the other end of a connection. Facts of the connection, never of a header.
@@ -106,7 +107,7 @@ async fn shake_hands<S>(accepted: Accepted, serving: &Serving<S>) -> Option<(Tra
     let stream = timeout(serving.limits.handshake_timeout, handshake).await.ok()?.ok()?;
     peer.is_tls = true;
     peer.sni = stream.get_ref().1.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
-    Some((Transport::Tls(Box::new(stream)), peer))
+    Some((Transport::Tls(Box::new(stream.into())), peer))
 }
 
 /// The requests of one connection. `None` if it ended by itself.

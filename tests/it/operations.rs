@@ -20,7 +20,8 @@ use http::{Method, StatusCode};
 use scopegate::authz::Reason;
 use scopegate::control::admin::{self, Access, Answers, SnapshotView, TokenFile};
 use scopegate::control::health::{self, Readiness, SnapshotFacts};
-use scopegate::metrics::{Metrics, Outcome, Reload, Side};
+use scopegate::metrics::{Metrics, Outcome, Reload};
+use scopegate::proxy::counters::IoCounters;
 use scopegate::proxy::record::{CallerShown, Record, Recorder};
 use scopegate::telemetry::{ContainerShown, DecidedBy, LineWriter, UserIds};
 use serde_json::Value;
@@ -57,7 +58,7 @@ fn the_metrics_have_exactly_the_names_of_the_contract() {
     app.denial(Reason::MissingScope);
     gate.took(Duration::from_millis(3), Duration::from_micros(40));
     gate.upstream_response(StatusCode::OK);
-    let _connected = gate.connected(Side::Caller);
+    gate.connections(&IoCounters::default());
     metrics.snapshot(1, "aa");
     metrics.reload(Reload::Success, 0, 1.0);
     metrics.observe([("jira", Some("jira/a")), ("jira", None)]);

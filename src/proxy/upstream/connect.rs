@@ -2,19 +2,17 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::task::{Context, Poll};
 
 use http::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+
+use crate::proxy::transport::Transport;
 
 /// Where an upstream is.
 #[derive(Debug, Clone)]
@@ -83,7 +81,7 @@ pub async fn connect(address: &Address, deadline: Instant) -> io::Result<Transpo
         Address::Https { host, port, name, tls } => {
             let stream = connect_tcp(host, *port, deadline).await?;
             let stream = TlsConnector::from(Arc::clone(tls)).connect(name.clone(), stream).await?;
-            Ok(Transport::Tls(Box::new(stream)))
+            Ok(Transport::Tls(Box::new(stream.into())))
         }
         Address::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
     }
@@ -108,69 +106,4 @@ async fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Tcp
         }
     }
     Err(failed)
-}
-
-/// The bytes of an upstream connection.
-#[derive(Debug)]
-pub enum Transport {
-    Tcp(TcpStream),
-    /// Boxed for size: a TLS session is some kilobytes, once per connection.
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_read(context, buffer),
-            Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
-            Self::Unix(io) => Pin::new(io).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_write(context, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
-            Self::Unix(io) => Pin::new(io).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_write_vectored(context, slices),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(context, slices),
-            Self::Unix(io) => Pin::new(io).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-            Self::Unix(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_flush(context),
-            Self::Tls(io) => Pin::new(io).poll_flush(context),
-            Self::Unix(io) => Pin::new(io).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_shutdown(context),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(context),
-            Self::Unix(io) => Pin::new(io).poll_shutdown(context),
-        }
-    }
 }
