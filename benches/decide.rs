@@ -159,7 +159,7 @@ fn main() {
             move || wanted(&jira.snapshot, &jira.gate, &view, NOW_MS)
         }),
         Case::warm("decide: Jira GET issue", judged(&jira, &issue, None, true)),
-        Case::warm("decide: Jira GET issue, 3 guardrails", judged(&guarded, &issue, None, true)),
+        Case::warm("decide, 3 guardrails: Jira GET issue", judged(&guarded, &issue, None, true)),
         Case::warm("decide: Slack chat.postMessage, JSON held", judged(&slack, &message, Some(MESSAGE), true)),
         Case::warm("decide: Slack conversations.history, 3 variants", judged(&slack, &history, Some(""), true)),
         Case::warm("denial: Jira DELETE issue, not granted", judged(&jira, &denied, None, false)),

@@ -3,8 +3,14 @@
 //! The data plane runs on its workers' threads, everything else on one control thread with a runtime of its own. They
 //! meet in `Live`, the metrics and bounded queues.
 
+pub mod acts;
+mod answers;
 mod control;
+mod files;
+pub mod fleet;
 mod gates;
+mod machine;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,17 +19,25 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+
+use acts::Desk;
 
 use crate::authz::catalog::{Catalog, builtin};
 use crate::authz::gate::GateRules;
 use crate::authz::policy::compile::Catalogs;
+use crate::authz::policy::file::Origin;
 use crate::authz::snapshot::Snapshot;
 use crate::config::Config;
+use crate::config::model::admin::Guard;
 use crate::config::model::{CatalogSource, Listen, LogUsers, Threads};
+use crate::control::files::FileWatch;
+use crate::control::fleet::Refusals;
 use crate::control::folder;
 use crate::control::health::Readiness;
 use crate::control::health::{Bypass, Warnings};
+use crate::control::journal::Journal;
+use crate::control::overrides::Overrides;
+use crate::control::reload::force::Force;
 use crate::control::reload::{self, Reloader, Told};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -31,7 +45,9 @@ use crate::problem::{At, Problem, file_name};
 use crate::proxy::body::Body;
 use crate::proxy::connection::Peer;
 use crate::proxy::listener::ListenAddress;
-use crate::proxy::worker::{Workers, spawn_workers, worker_count};
+use crate::proxy::source::Source;
+use crate::proxy::streams::Streams;
+use crate::proxy::worker::{Fence, Workers, spawn_workers, worker_count};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{LINES_MAX, LineWriter, UserIds};
 
@@ -47,14 +63,20 @@ pub struct Running {
     /// The real addresses of the gates, in the order of the configuration.
     pub gates: Vec<ListenAddress>,
     pub health: Option<Listen>,
+    pub admin: Option<Listen>,
     pub live: Arc<Live>,
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
+    /// What a published snapshot is in force by, on every worker.
+    pub fence: Fence,
     shutdown: Arc<Shutdown>,
     workers: Option<Workers>,
     control: Option<JoinHandle<()>>,
     reloader: Option<Reloader>,
+    /// `None`: no gate has anything of TLS from a file.
+    files: Option<FileWatch>,
     log: Option<LineWriter>,
+    state: state::Kept,
     drain: crate::config::model::Drain,
 }
 
@@ -66,11 +88,12 @@ pub struct Running {
 pub fn catalogs(config: Option<&Config>) -> Result<Vec<Arc<Catalog>>, Vec<Problem>> {
     let mut catalogs: Vec<(CatalogSource, Arc<Catalog>)> = Vec::new();
     let mut problems = Vec::new();
-    for gate in config.iter().flat_map(|config| &config.gates) {
-        if catalogs.iter().any(|(source, _)| *source == gate.catalog) {
+    for (file, gate) in config.iter().flat_map(|config| config.gates.iter().map(|gate| (&config.file, gate))) {
+        if let Some((_, known)) = catalogs.iter().find(|(source, _)| *source == gate.catalog) {
+            problems.extend(gates::unlisted_hosts(file, gate, known));
             continue;
         }
-        let complain = |message: String| Problem::error(&file_name("config"), gate.at, message);
+        let complain = |message: String| Problem::error(file, gate.at, message);
         match load_catalog(&gate.catalog) {
             Err(own) => problems.extend(own),
             Ok(None) => problems.push(complain(format!("no catalog is built in for the gate `{}`", gate.name))),
@@ -78,7 +101,10 @@ pub fn catalogs(config: Option<&Config>) -> Result<Vec<Arc<Catalog>>, Vec<Proble
                 let message = format!("two gates use different catalogs of {}", catalog.product);
                 problems.push(complain(message).help("give them one catalog, or run two instances"));
             }
-            Ok(Some(catalog)) => catalogs.push((gate.catalog.clone(), catalog)),
+            Ok(Some(catalog)) => {
+                problems.extend(gates::unlisted_hosts(file, gate, &catalog));
+                catalogs.push((gate.catalog.clone(), catalog));
+            }
         }
     }
     if !problems.is_empty() {
@@ -104,6 +130,18 @@ pub fn gate_rules(config: &Config, catalogs: &Catalogs) -> Vec<Arc<GateRules>> {
     rules.collect()
 }
 
+/// What is wrong with the files that the gates of a configuration name for TLS and proxies. One that is not there is a
+/// warning: it may be mounted where the gate runs.
+pub fn file_problems(config: &Config) -> Vec<Problem> {
+    let mut files = files::Files::of_a_check();
+    for gate in &config.gates {
+        let _ = files.take(gate);
+    }
+    // What is wrong with it is among the problems.
+    let _ = files.of_admin(config);
+    files.problems().to_vec()
+}
+
 fn load_catalog(source: &CatalogSource) -> Result<Option<Arc<Catalog>>, Vec<Problem>> {
     match source {
         CatalogSource::BuiltIn(name) => Ok(builtin::catalog(name)),
@@ -119,6 +157,7 @@ fn load_catalog(source: &CatalogSource) -> Result<Option<Arc<Catalog>>, Vec<Prob
 /// All problems of configuration, catalogs and policies, or what could not be opened.
 pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Running, Vec<Problem>> {
     let catalogs = catalogs(Some(config))?;
+    machine::make_folders(config)?;
     let live = Arc::new(Live::new(Snapshot::empty(Arc::new(Catalogs::new(catalogs)))));
     let metrics = Metrics::new(config.metrics_apps_max).map_err(|error| failed("the metrics", &error))?;
     let readiness = Readiness::default();
@@ -126,17 +165,30 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     let log = log.map(|out| LineWriter::start(out, user_ids(config), LINES_MAX)).transpose();
     let log = log.map_err(|error| failed("the request log", &error))?;
     let lines = log.as_ref().map(LineWriter::lines);
-    let gates = gates::build(config, &live, &metrics, lines, &shutdown.watch())?;
+    let kept = state::start(config, &live, &metrics, &readiness).map_err(|error| failed("the state folder", &error))?;
+    let noticed = kept.noticed();
+    let (gates, mut files) = gates::build(config, &live, &metrics, lines, noticed.as_ref(), &shutdown.watch())?;
+    let admin_tls = files.of_admin(config)?;
+    let fleet = fleet::open(config, &readiness)?;
     let settings = reload::Settings {
         policies: plain(&config.policies),
         overrides: config.overrides.as_deref().map(plain),
+        acts_are_shared: config.bucket.is_some(),
         secrets_base: base,
-        state: config.state.clone(),
+        state: config.state.as_deref().map(plain),
+        journal: kept.journal(),
         gates: gates.iter().map(gates::Gate::rules).collect(),
         warnings: warnings(config),
         folder: folder::Settings { settle: config.settle, ..folder::Settings::default() },
     };
-    let told = Told { live: Arc::clone(&live), metrics: Arc::clone(&metrics), readiness: readiness.clone() };
+    let (force, refusals) = (Force::default(), Refusals::default());
+    let told = Told {
+        live: Arc::clone(&live),
+        metrics: Arc::clone(&metrics),
+        readiness: readiness.clone(),
+        force: force.clone(),
+        refusals: refusals.clone(),
+    };
     let catalogs = Arc::clone(&live.load().catalogs);
     let reloader = Reloader::start(settings, catalogs, told)?;
     let threads = match config.threads {
@@ -147,9 +199,9 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     let counters = gates.iter().map(gates::Gate::counters).collect();
     let rules = gates.iter().map(gates::Gate::rules).collect();
     let gates: Arc<[gates::Gate]> = gates.into();
-    let service = move |index: usize| {
-        let hub = gates.get(index).map(|gate| Rc::new(gate.hub()));
-        move |peer: Rc<Peer>, request: Request<Incoming>| {
+    let service = move |index: usize, streams: &Rc<Streams>| {
+        let hub = gates.get(index).map(|gate| Rc::new(gate.hub(streams)));
+        move |peer: Rc<Peer>, request: Request<Source>| {
             let hub = hub.clone();
             async move {
                 match hub {
@@ -161,19 +213,39 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
         }
     };
     let workers = spawn_workers(threads, listeners, &shutdown.watch(), service)
-        .map_err(|error| failed("a gate's listener", &error))?;
-    let (control, health) = control::spawn(config, &live, &metrics, &readiness, rules, counters, shutdown.watch())?;
+        .map_err(|error| machine::no_workers(config, error))?;
+    let files = files.watch(&metrics, &readiness).map_err(|error| failed("the watch over TLS files", &error))?;
+    let (fleet, follow) = fleet::split(fleet, &reloader, &force, refusals, &metrics, &workers.fence);
+    let desk = Desk {
+        live: Arc::clone(&live),
+        overrides: config.overrides.as_deref().map(|folder| Overrides::new(plain(folder))),
+        fleet,
+        hints: reloader.hints(Origin::Override),
+        try_out: reloader.try_out(),
+        force,
+        fence: workers.fence.clone(),
+        journal: kept.journal(),
+        usage: kept.usage(),
+        turn: tokio::sync::Mutex::new(()),
+    };
+    let answers = answers::answers(&live, rules, &readiness, config.state.as_deref(), desk);
+    let parts = control::AdminParts { answers, tls: admin_tls };
+    let control = control::spawn(config, &metrics, &readiness, parts, counters, follow, shutdown.watch())?;
     Ok(Running {
         gates: workers.addresses.clone(),
-        health,
+        health: control.health,
+        admin: control.admin,
         live,
         metrics,
         readiness,
+        fence: workers.fence.clone(),
         shutdown,
         workers: Some(workers),
-        control: Some(control),
+        control: Some(control.thread),
         reloader: Some(reloader),
+        files,
         log,
+        state: kept,
         drain: config.drain,
     })
 }
@@ -190,10 +262,23 @@ impl Running {
         self.end();
     }
 
-    /// Looks at policies and overrides now.
+    /// Where every change is written down. `None`: there is no state folder.
+    pub fn journal(&self) -> Option<Journal> {
+        self.state.journal()
+    }
+
+    /// Writes what was counted of the use of rights, so that it can be read.
+    pub fn flush_usage(&self) {
+        self.state.flush_usage();
+    }
+
+    /// Looks at policies, overrides and the files of TLS now.
     pub fn look(&self) {
         if let Some(reloader) = &self.reloader {
             reloader.look();
+        }
+        if let Some(files) = &self.files {
+            files.look();
         }
     }
 
@@ -215,11 +300,13 @@ impl Running {
     }
 
     fn end(mut self) {
-        drop(self.reloader.take());
+        drop((self.reloader.take(), self.files.take()));
         if let Some(control) = self.control.take() {
             // It ends with the shutdown; a panic in it was counted.
             let _ = control.join();
         }
+        // After the last snapshot, which it is told of.
+        self.state.close();
         if let Some(log) = self.log.take() {
             log.close(LOG_CLOSE);
         }
@@ -239,9 +326,26 @@ pub fn warnings(config: &Config) -> Warnings {
         say(gate.names_as_written, "names: as_written", "keys or names change: they are not identities");
         say(gate.channel_types_prefix, "channel_types: prefix", "channels are shared: the product renames their ids");
     }
+    unsound.extend(bare_tokens(config));
     let bypass =
         |gate: &crate::config::model::Gate| Bypass { gate: gate.name.clone(), kind: gate.bypass.as_str().into() };
     Warnings { unsound, bypass: config.gates.iter().map(bypass).collect(), observe: Vec::new() }
+}
+
+/// Bearer tokens that anybody on the way can read, or that are shown to whoever listens there while the gate does not.
+fn bare_tokens(config: &Config) -> Option<String> {
+    let admin = config.admin.as_ref()?;
+    let (Listen::Tcp(address), Guard::Tcp(guard)) = (&admin.listen, &admin.guard) else { return None };
+    if guard.token.is_none() || guard.tls.is_some() {
+        return None;
+    }
+    let text = if address.ip().is_loopback() {
+        "admin: whoever shares this loopback may take the port while the gate is down, and is shown the tokens: listen on a \
+         Unix socket, or write `tls`"
+    } else {
+        "admin: tokens cross the network as they are: write `tls`, or listen on a Unix socket"
+    };
+    Some(text.to_owned())
 }
 
 fn unserved() -> Response<Body> {
@@ -258,7 +362,7 @@ fn user_ids(config: &Config) -> UserIds {
             let mut key = [0; 32];
             // Without randomness there is no key, and a hash without one would be no secret.
             match getrandom::fill(&mut key) {
-                Ok(()) => UserIds::Hashed(Arc::from(key.as_slice())),
+                Ok(()) => UserIds::hashed(&key),
                 Err(_) => UserIds::None,
             }
         }

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod judge;
 #[cfg(test)]
 mod naive;
+pub mod origin;
 pub mod path;
 pub mod policy;
 pub mod reason;
@@ -21,6 +22,8 @@ pub mod touch;
 #[cfg(test)]
 pub(crate) mod toy;
 
-pub use decide::{Credential, Denial, Permit, Wanted, Who, decide, wanted};
+pub use decide::{
+    Credential, Denial, Permit, Wanted, Who, decide, decide_again, decide_redirect, next_change_ms, wanted,
+};
 pub use reason::{Class, Reason};
 pub use scope::{ScopeId, ScopeSet};

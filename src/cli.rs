@@ -2,21 +2,27 @@
 //!
 //! Exit codes: 0 yes, 1 no (denied, problems found, failed), 2 usage.
 
+pub mod act;
 pub mod apps;
 pub mod ask;
+pub mod bundle;
 pub mod catalog;
 pub mod cells;
 pub mod check;
 pub mod check_output;
 pub mod completions;
 pub mod credential;
+pub mod diff;
 pub mod explain;
 pub mod health;
 pub mod init;
 pub mod load;
+pub mod log;
+pub mod rollback;
 pub mod schema;
 pub mod serve;
 pub mod test;
+pub mod usage;
 pub mod version;
 pub mod words;
 
@@ -69,6 +75,31 @@ enum Command {
     Apps(apps::AppsArgs),
     /// Lists what each app holds: tenant, scope, container and actor, and what revoked it
     Cells(cells::CellsArgs),
+    /// Takes a scope or an operation from an app, or from all, in some containers or everywhere: at once, undoable
+    Revoke(act::RevokeArgs),
+    /// Takes an act back that a command or the admin API wrote
+    Restore(act::RestoreArgs),
+    /// Refuses everything of an app until that is restored
+    Suspend(act::SuspendArgs),
+    /// Gives an app something, for some time or for good
+    Grant(act::GrantArgs),
+    /// Enforces a revocation that was in shadow mode
+    Promote(act::UndoArgs),
+    /// Opens and closes install windows
+    #[command(subcommand)]
+    InstallWindow(act::WindowCommand),
+    /// Prints what commands wrote, as YAML to commit to the policy
+    Overrides(act::OverridesArgs),
+    /// Says which cells change from one policy to another; exit code 1 if anything widens
+    Diff(diff::DiffArgs),
+    /// Writes a checked policy folder as one file, or as ConfigMaps for a projected volume
+    Bundle(bundle::BundleArgs),
+    /// Says what changed, who did it and why; `verify` says whether the journal holds
+    Log(log::LogArgs),
+    /// Gives the policy files as they were, with what was taken since
+    Rollback(rollback::RollbackArgs),
+    /// Says which operations an app used lately, and what it made that no revocation reaches
+    Usage(usage::UsageArgs),
     /// Makes gate keys and digests
     #[command(subcommand)]
     Credential(CredentialCommand),
@@ -243,6 +274,18 @@ fn dispatch(command: Command, output: &mut Output<'_>) -> Answer {
         Command::Test(args) => test::run(&args, output),
         Command::Apps(args) => apps::run(&args, output),
         Command::Cells(args) => cells::run(&args, output),
+        Command::Revoke(args) => act::revoke(args, output),
+        Command::Restore(args) => act::restore(args, output),
+        Command::Suspend(args) => act::suspend(args, output),
+        Command::Grant(args) => act::grant(args, output),
+        Command::Promote(args) => act::promote(args, output),
+        Command::InstallWindow(command) => act::window(command, output),
+        Command::Overrides(args) => act::overrides(&args, output),
+        Command::Diff(args) => diff::run(&args, output),
+        Command::Log(args) => log::run(&args, output),
+        Command::Rollback(args) => rollback::run(&args, output),
+        Command::Usage(args) => usage::run(&args, output),
+        Command::Bundle(args) => bundle::run(&args, output),
         Command::Credential(command) => credentials(&command, output),
         Command::Health(args) => ask_health(&args, output),
         Command::Version => Ok(version::run(output.out).map(|()| true)?),

@@ -7,8 +7,12 @@ pub mod catalog;
 pub mod file;
 pub mod model;
 
+mod admin;
 mod check;
+mod fleet;
 mod gate;
+mod links;
+mod outbound;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 use crate::authz::snapshot::Snapshot;
 
@@ -16,6 +17,8 @@ use crate::authz::snapshot::Snapshot;
 pub struct Live {
     snapshot: ArcSwap<Snapshot>,
     generation: Arc<AtomicU64>,
+    /// Tells whoever has something to judge again that the generation moved.
+    published: watch::Sender<u64>,
     /// The latest Unix time in milliseconds that any request was judged at.
     latest_ms: AtomicI64,
     /// How far the clock is set ahead, for tests and `test`; 0 otherwise.
@@ -25,8 +28,9 @@ pub struct Live {
 impl Live {
     pub fn new(snapshot: Snapshot) -> Self {
         let generation = Arc::new(AtomicU64::new(snapshot.generation));
+        let published = watch::Sender::new(snapshot.generation);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { snapshot, generation, latest_ms: AtomicI64::new(i64::MIN), offset_ms: AtomicI64::new(0) }
+        Self { snapshot, generation, published, latest_ms: AtomicI64::new(i64::MIN), offset_ms: AtomicI64::new(0) }
     }
 
     /// The newest snapshot. Whoever waits must let go of it first.
@@ -47,7 +51,13 @@ impl Live {
         let old = self.snapshot.swap(Arc::new(snapshot));
         // After the swap: a request that sees the new number finds at least the new snapshot.
         self.generation.store(generation, Ordering::SeqCst);
+        self.published.send_replace(generation);
         old
+    }
+
+    /// Says when the generation moved. A receiver that is busy then sees the last one alone.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
     }
 
     /// The time to judge a request by: never earlier than any that was judged by before.

@@ -5,8 +5,10 @@
 //! identified is `app="none"`.
 
 mod apps;
+mod bucket;
 mod gate;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
@@ -15,6 +17,7 @@ use prometheus::{Opts, Registry, TextEncoder};
 
 use apps::AppSlots;
 pub use apps::{AppMetrics, NONE, OTHER};
+use bucket::BucketMetrics;
 pub use gate::{GateMetrics, status_class};
 
 /// How many apps get series of their own, unless the configuration says otherwise.
@@ -93,6 +96,36 @@ impl Reload {
     }
 }
 
+/// What became of a request to the admin listener, before it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdminOutcome {
+    /// Let in; its role may still not do what it asks.
+    Admitted,
+    /// Nobody who is known.
+    Unauthenticated,
+    /// A browser, a stranger's host name, or somebody without a role.
+    Forbidden,
+    /// Refused once more after many others.
+    Throttled,
+}
+
+impl AdminOutcome {
+    pub const ALL: [Self; 4] = [Self::Admitted, Self::Unauthenticated, Self::Forbidden, Self::Throttled];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Throttled => "throttled",
+        }
+    }
+
+    pub fn of_refused(is_unauthenticated: bool) -> Self {
+        if is_unauthenticated { Self::Unauthenticated } else { Self::Forbidden }
+    }
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -104,13 +137,20 @@ pub struct Metrics {
     /// The digest that `snapshot` shows now.
     digest: Mutex<Option<String>>,
     reloads: IntCounterVec,
+    reload_last_read: Gauge,
     reload_last_success: Gauge,
+    reload_settling: IntGauge,
     policy_problems: IntGauge,
     observe: IntGaugeVec,
-    /// The labels that `observe` shows now.
+    observe_until: GaugeVec,
+    /// The labels that `observe` and `observe_until` show now.
     observed: Mutex<Vec<[String; 2]>>,
     bypass: IntGaugeVec,
     certificate_expiry: GaugeVec,
+    certificate_problems: IntGaugeVec,
+    state_problems: IntGaugeVec,
+    admin_requests: IntCounterVec,
+    bucket: BucketMetrics,
     panics: IntCounter,
 }
 
@@ -122,7 +162,10 @@ struct Families {
     request_seconds: HistogramVec,
     overhead_seconds: HistogramVec,
     upstream_responses: IntCounterVec,
+    streams: IntGaugeVec,
+    streams_cut: IntCounterVec,
     connections: IntGaugeVec,
+    connection_errors: IntCounterVec,
 }
 
 impl Metrics {
@@ -140,6 +183,15 @@ impl Metrics {
         for result in Reload::ALL {
             reloads.get_metric_with_label_values(&[result.as_str()])?;
         }
+        let admin_requests = counters(
+            at,
+            "admin_requests_total",
+            "Requests to the admin listener, by whether they were let in.",
+            &["outcome"],
+        )?;
+        for outcome in AdminOutcome::ALL {
+            admin_requests.get_metric_with_label_values(&[outcome.as_str()])?;
+        }
         Ok(Arc::new(Self {
             apps: Arc::new(AppSlots::new(apps_max)),
             families,
@@ -150,11 +202,25 @@ impl Metrics {
             snapshot: gauges(at, "snapshot_info", "1 for the digest of the snapshot in force.", &["digest"])?,
             digest: Mutex::new(None),
             reloads,
+            reload_last_read: plain(
+                at,
+                Gauge::with_opts(opts(
+                    "reload_last_read_timestamp_seconds",
+                    "When the folders were last read: what takes away is in force as of then.",
+                ))?,
+            )?,
             reload_last_success: plain(
                 at,
                 Gauge::with_opts(opts(
                     "reload_last_success_timestamp_seconds",
                     "When all that is on disk was last in force.",
+                ))?,
+            )?,
+            reload_settling: plain(
+                at,
+                IntGauge::with_opts(opts(
+                    "reload_settling",
+                    "1 while what gives waits for a whole folder that stays the same.",
                 ))?,
             )?,
             policy_problems: plain(
@@ -167,6 +233,12 @@ impl Metrics {
                 "1 where refusals for want of a grant are only recorded; app=\"none\" is the gate itself.",
                 &["gate", "app"],
             )?,
+            observe_until: gauges(
+                at,
+                "observe_until_timestamp_seconds",
+                "When that ends; of several tenants of one app, the first.",
+                &["gate", "app"],
+            )?,
             observed: Mutex::new(Vec::new()),
             bypass: int_gauges(at, "bypass", "1 for what keeps apps from going around the gate.", &["gate", "kind"])?,
             certificate_expiry: gauges(
@@ -175,6 +247,20 @@ impl Metrics {
                 "When a certificate that the gate serves or shows ends.",
                 &["name"],
             )?,
+            certificate_problems: int_gauges(
+                at,
+                "certificate_problems",
+                "1 where a file of TLS or of a proxy cannot be taken, and what it held before stays in use.",
+                &["name"],
+            )?,
+            state_problems: int_gauges(
+                at,
+                "state_problems",
+                "1 where something that is kept in the state folder cannot be written, or was lost.",
+                &["what"],
+            )?,
+            admin_requests,
+            bucket: BucketMetrics::register(at)?,
             panics: plain(
                 at,
                 IntCounter::with_opts(opts("panics_total", "Panics caught; each ended one connection."))?,
@@ -228,22 +314,40 @@ impl Metrics {
         self.reload_last_success.set(unix_s);
     }
 
-    /// What is under `observe` now: a gate and an app, or a gate as a whole. What is not listed any more goes.
-    pub fn observe<'n>(&self, now: impl IntoIterator<Item = (&'n str, Option<&'n str>)>) {
-        let now: Vec<[String; 2]> = now
-            .into_iter()
-            .map(|(gate, app)| [gate.to_owned(), app.map_or(NONE.into(), |app| self.apps.label(app)).to_string()])
-            .collect();
+    /// The folders could be read at `unix_s`, and what they take away is in force.
+    pub fn read(&self, unix_s: f64) {
+        self.reload_last_read.set(unix_s);
+    }
+
+    /// Whether what gives still waits for a whole folder that stays the same (law 7).
+    pub fn settling(&self, waits: bool) {
+        self.reload_settling.set(i64::from(waits));
+    }
+
+    /// What is under `observe` now, and until when (Unix time in seconds): a gate and an app, or a gate as a whole.
+    /// What is not listed any more goes. Labels that name several (tenants of an app, apps beyond `apps_max`) show the
+    /// first end, for that is the one to be ready for.
+    pub fn observe<'n>(&self, now: impl IntoIterator<Item = (&'n str, Option<&'n str>, f64)>) {
+        let mut ends: BTreeMap<[String; 2], f64> = BTreeMap::new();
+        for (gate, app, until_s) in now {
+            let label = app.map_or(NONE.into(), |app| self.apps.label(app));
+            let end = ends.entry([gate.to_owned(), label.to_string()]).or_insert(until_s);
+            *end = end.min(until_s);
+        }
         let mut shown = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        for labels in &now {
+        for (labels, until_s) in &ends {
             if let Ok(gauge) = self.observe.get_metric_with_label_values(labels) {
                 gauge.set(1);
             }
+            if let Ok(gauge) = self.observe_until.get_metric_with_label_values(labels) {
+                gauge.set(*until_s);
+            }
         }
-        for old in shown.iter().filter(|old| !now.contains(old)) {
+        for old in shown.iter().filter(|old| !ends.contains_key(*old)) {
             let _ = self.observe.remove_label_values(old);
+            let _ = self.observe_until.remove_label_values(old);
         }
-        *shown = now;
+        *shown = ends.into_keys().collect();
     }
 
     /// Why apps cannot walk around a gate (law 11): `credential`, `network` or `open`. Set once, at start.
@@ -258,6 +362,42 @@ impl Metrics {
         if let Ok(gauge) = self.certificate_expiry.get_metric_with_label_values(&[name]) {
             gauge.set(expires_unix_s);
         }
+    }
+
+    /// Whether files of TLS cannot be taken as they are now. `name` is the configuration's.
+    pub fn certificate_problem(&self, name: &str, stands: bool) {
+        if let Ok(gauge) = self.certificate_problems.get_metric_with_label_values(&[name]) {
+            gauge.set(i64::from(stands));
+        }
+    }
+
+    /// Whether something in the state folder cannot be written: `journal` or `usage`.
+    pub fn state_problem(&self, what: &'static str, stands: bool) {
+        if let Ok(gauge) = self.state_problems.get_metric_with_label_values(&[what]) {
+            gauge.set(i64::from(stands));
+        }
+    }
+
+    /// A request to the admin listener was let in, or not.
+    pub fn admin(&self, outcome: AdminOutcome) {
+        if let Ok(counter) = self.admin_requests.get_metric_with_label_values(&[outcome.as_str()]) {
+            counter.inc();
+        }
+    }
+
+    /// How the gate stands with the bucket of its fleet.
+    pub fn bucket(&self, bucket: &str, connected: bool, refused: usize, missing: usize) {
+        self.bucket.stands(bucket, connected, refused, missing);
+    }
+
+    /// All that was acknowledged before this is in force.
+    pub fn bucket_synced(&self, bucket: &str, unix_s: f64) {
+        self.bucket.synced(bucket, unix_s);
+    }
+
+    /// The bucket is not the one that was known.
+    pub fn bucket_changed(&self, bucket: &str) {
+        self.bucket.changed(bucket);
     }
 
     /// Counts panics. Safe to call from a panic hook.
@@ -289,7 +429,25 @@ impl Families {
                 "Answers of the upstream, by status class.",
                 &["gate", "class"],
             )?,
+            streams: int_gauges(
+                at,
+                "streams",
+                "Requests that are under way and have lasted: downloads, uploads, events, WebSockets.",
+                &["gate"],
+            )?,
+            streams_cut: counters(
+                at,
+                "streams_cut_total",
+                "Requests that were cut while under way, for they were no longer permitted, by reason.",
+                &["gate", "app", "reason"],
+            )?,
             connections: int_gauges(at, "connections", "Open connections, by side.", &["gate", "side"])?,
+            connection_errors: counters(
+                at,
+                "connection_errors_total",
+                "Connections that ended before their time, or were not opened, by reason.",
+                &["gate", "reason"],
+            )?,
         })
     }
 }

@@ -77,6 +77,22 @@ impl Problem {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+
+    /// The first name that the message quotes.
+    pub fn name_quoted(&self) -> Option<&str> {
+        self.message.split('`').nth(1)
+    }
+
+    /// The message with `…` in place of the first name that it quotes: what it says of others too.
+    pub fn message_without_name(&self) -> String {
+        let mut parts = self.message.splitn(3, '`');
+        match (parts.next(), parts.next(), parts.next()) {
+            // `commands`: … ends the sentence before it begins.
+            (Some(""), Some(_), Some(after)) => after.trim_start_matches([':', ' ']).to_owned(),
+            (Some(before), Some(_), Some(after)) => format!("{before}…{after}"),
+            _ => self.message.clone(),
+        }
+    }
 }
 
 /// The path of a problem's file, made from anything path-like.
@@ -108,7 +124,7 @@ pub fn fill_snippets(problems: &mut [Problem], text: &str) {
 pub fn render_human(problems: &[Problem], colour: bool) -> String {
     let mut out = String::new();
     for problem in problems {
-        render_one(&mut out, problem, Paint { colour });
+        render_one(&mut out, problem, colour);
     }
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let counted =
@@ -123,7 +139,8 @@ pub fn render_human(problems: &[Problem], colour: bool) -> String {
 }
 
 /// In the shape that rustc made known: message, place, line with a caret, help.
-fn render_one(out: &mut String, problem: &Problem, paint: Paint) {
+pub fn render_one(out: &mut String, problem: &Problem, colour: bool) {
+    let paint = Paint { colour };
     let tone = if problem.is_error() { Tone::Error } else { Tone::Warning };
     let Problem { severity, file, at, message, help, snippet } = problem;
     let head = paint.in_tone(tone, severity.as_str());
@@ -183,6 +200,42 @@ pub fn escaped(text: &str) -> String {
     }
     out
 }
+
+/// Warnings that differ only in their place and in the first name that they quote: said once, with every place.
+pub fn render_alike(out: &mut String, problems: &[&Problem], colour: bool) {
+    let (Some(first), paint) = (problems.first(), Paint { colour }) else { return };
+    let tone = if first.is_error() { Tone::Error } else { Tone::Warning };
+    let head = paint.in_tone(tone, &format!("{} × {}", problems.len(), first.severity.as_str()));
+    let message = paint.in_tone(Tone::Bold, &escaped(&first.message_without_name()));
+    let [arrow, equals] = ["-->", "="].map(|sign| paint.in_tone(Tone::Frame, sign));
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{head}: {message}");
+    let mut file: Option<&Path> = None;
+    for problem in problems.iter().take(ALIKE_SHOWN) {
+        let place =
+            if problem.at.line == 0 { String::new() } else { format!(":{}:{}", problem.at.line, problem.at.column) };
+        let name = problem.name_quoted().map_or_else(String::new, |name| format!(" `{}`", escaped(name)));
+        let same = file.replace(&problem.file) == Some(&problem.file);
+        let _ = match same {
+            true => write!(out, ", {}{name}", place.trim_start_matches(':')),
+            false => {
+                let start = if out.ends_with('\n') { "" } else { "\n" };
+                write!(out, "{start}  {arrow} {}{place}{name}", escaped(&problem.file.to_string_lossy()))
+            }
+        };
+    }
+    if problems.len() > ALIKE_SHOWN {
+        let _ = write!(out, " … and {} more", problems.len() - ALIKE_SHOWN);
+    }
+    out.push('\n');
+    if let Some(help) = &first.help {
+        let _ = writeln!(out, "   {equals} help: {}", escaped(help));
+    }
+    out.push('\n');
+}
+
+/// The most places that are written out of warnings that are alike.
+const ALIKE_SHOWN: usize = 20;
 
 #[derive(Clone, Copy)]
 enum Tone {

@@ -8,34 +8,50 @@ pub mod connection;
 pub mod counters;
 pub mod forward;
 pub mod headers;
+mod http2;
 pub mod limits;
+pub mod links;
 pub mod listener;
 pub mod record;
 pub mod refuse;
+pub mod source;
 pub mod stream;
+pub mod streams;
 pub mod tell;
+pub mod timers;
 pub mod tls;
 pub mod transport;
+pub mod tunnel;
 pub mod upstream;
+pub mod websocket;
 pub mod worker;
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use http::{Request, Response, request};
-use hyper::body::{Body as _, Incoming};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode, request};
+use http_body::Body as _;
+use tokio::time::Instant;
 
-use crate::authz::gate::GateRules;
+use crate::authz::decide::shown_containers;
+use crate::authz::gate::{GateRules, TenantRule};
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, wanted};
 use crate::live::Live;
 use crate::shutdown::{Phase, Watch};
-use body::{Body, Held, HoldError, Place, RequestBody, Room, hold};
+use crate::telemetry::CONTAINERS_SHOWN;
+use body::{Body, Held, HoldError, Holder, Place, RequestBody, Room, hold};
 use connection::Peer;
 use forward::FinalForm;
 use limits::Limits;
 use record::{Record, Recorder};
+use source::Source;
+use streams::{Cut, Ending, Open, Register};
 use tell::Labels;
+use timers::Timers;
 use upstream::{SendError, Upstream};
+use websocket::Handshake;
 
 /// How often a request is judged again because the snapshot moved under it. Reloads are rarer than this by far; were
 /// they not, the request is refused for now rather than kept waiting.
@@ -48,10 +64,18 @@ pub struct Hub {
     pub limits: Arc<Limits>,
     pub recorder: Arc<Recorder>,
     pub labels: Arc<Labels>,
+    /// Where its requests are entered, to be judged again for as long as they last.
+    pub streams: Register,
     pub upstreams: Upstreams,
+    /// How links name the product, and the gate.
+    pub sides: Arc<links::Sides>,
+    /// The hosts whose redirects are followed, by `RedirectId`.
+    pub redirects: Box<[Upstream]>,
     pub shutdown: Watch,
     /// For the bodies that are held, over all gates and workers.
     pub room: Room,
+    /// For the bound of a whole request.
+    pub timers: Timers,
 }
 
 /// Where a tenant's requests go.
@@ -80,23 +104,42 @@ struct Refused {
 
 impl Hub {
     /// Answers one request. It cannot fail: a refusal is a response too.
-    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, peer: &Peer, request: Request<Source>) -> Response<Body> {
         let (head, body) = request.into_parts();
+        // Entered before it is judged: no snapshot comes between.
+        let mut open = self.streams.enter(head);
+        let head = open.head();
         let address = peer.address.map(|address| address.ip());
         let mut record = Record::start(&self.recorder, &head.method, head.uri.path(), address);
         if let Some(trace) = head.headers.get("traceparent") {
             record.traceparent(trace.as_bytes());
         }
-        let answer =
-            tokio::time::timeout(self.limits.request_timeout, self.answer(peer, &head, body, &mut record)).await;
-        match answer.unwrap_or_else(|_| Err(too_slow())) {
+        let unread = rest_of(&body);
+        let deadline = Instant::from_std(record.started()) + self.limits.request_timeout;
+        let answer = {
+            let answer = pin!(self.answer(peer, &open, body, &mut record));
+            let answer = pin!(open.unless_cut(answer));
+            self.timers.until(deadline, answer).await
+        };
+        let answer = match answer.unwrap_or_else(|_| Ok(Err(too_slow()))) {
+            Ok(answer) if !open.is_cut() => answer,
+            Ok(_) | Err(Cut) => Err(taken_back(&open, unread)),
+        };
+        match answer {
             Ok(mut response) => {
                 record.answered(response.status());
-                response.body_mut().tells(record);
+                open.lasts();
+                if matches!(response.body(), Body::Tunnel(_)) {
+                    open.compact();
+                }
+                response.body_mut().tells(Ending::new(record, open));
                 response
             }
             Err(refused) => {
-                let response = self.refuse(&head, &refused, &mut record);
+                let response = self.refuse(head, &refused, &mut record);
+                if open.is_cut() {
+                    record.cut(refused.denial.reason);
+                }
                 record.finish(response.status());
                 response
             }
@@ -107,31 +150,58 @@ impl Hub {
     async fn answer(
         &self,
         peer: &Peer,
-        head: &request::Parts,
-        body: Incoming,
+        open: &Open,
+        body: Source,
         record: &mut Record,
     ) -> Result<Response<Body>, Refused> {
+        let head = open.head();
         let unread = rest_of(&body);
-        let request = self.view(head).map_err(|denial| Refused { denial, body: unread })?;
+        let (request, handshake) = self.view(head).map_err(|denial| Refused { denial, body: unread })?;
         let wanted = wanted(&self.live.load(), &self.rules, &request, self.live.now_ms());
         // The place is kept until the request is answered: as long as its body may be held.
         let (mut body, held, _place) =
-            self.gather(body, wanted).await.map_err(|denial| Refused { denial, body: unread })?;
+            self.gather(open, body, wanted).await.map_err(|denial| Refused { denial, body: unread })?;
         let unread = if held.is_some() { refuse::RequestBody::Read } else { unread };
-        let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
-        let mut facts = Facts { now_ms: 0, body: read };
         for _ in 0..JUDGEMENTS_MAX {
-            facts.now_ms = self.live.now_ms();
-            let decided = decide(&self.live.load(), &self.rules, &request, &facts);
-            let permit = decided.map_err(|denial| self.for_now_if_unread(denial, &request, &facts, unread))?;
-            self.labels.permit(record, &permit);
-            match self.forward(peer, head, &request, &facts, permit, body, record).await {
+            let asked = links::Asked { peer, head, request: &request, held: held.as_ref() };
+            // A block of its own: what is judged by has no room in what waits for the upstream.
+            let sending = {
+                // Read anew for each judgement: a tree is many times its text, and none stays while the upstream is awaited.
+                let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
+                let facts = Facts { now_ms: self.live.now_ms(), body: read };
+                let decided = decide(&self.live.load(), &self.rules, &request, &facts);
+                let permit = decided.map_err(|denial| self.for_now_if_unread(denial, &request, &facts, unread))?;
+                if handshake.is_some() && !self.opens_websocket(&permit) {
+                    let why = Some("this operation opens no WebSocket");
+                    return Err(Refused {
+                        denial: Box::new(Denial { why, ..Denial::of(Reason::BadRequest) }),
+                        body: unread,
+                    });
+                }
+                open.permitted(&permit, facts.now_ms);
+                self.labels.permit(record, &permit);
+                self.note_containers(record, &request, &facts, &permit);
+                self.labels.listen(record, &self.rules, &request, &facts, &permit);
+                let form = FinalForm::of(&self.rules, head, &request, &facts, &permit, body);
+                let form = form.map_err(|denial| Refused { denial, body: unread })?;
+                self.forward(asked, form, permit, handshake.as_ref(), record)
+            };
+            match sending.await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Moved(back)) => body = back,
                 Err(Failed::Refused(denial)) => return Err(Refused { denial, body: unread }),
             }
         }
         Err(Refused { denial: Box::new(Denial::of(Reason::Overloaded)), body: unread })
+    }
+
+    /// The line of a permitted request names what it touches. Nobody finds that out where no line is written.
+    fn note_containers(&self, record: &mut Record, request: &RequestView<'_>, facts: &Facts<'_>, permit: &Permit) {
+        if record.is_written() {
+            let (snapshot, tenant) = (self.live.load(), permit.who.tenant());
+            let touched = shown_containers(&snapshot, &self.rules, request, facts, tenant, CONTAINERS_SHOWN);
+            self.labels.touched(record, touched);
+        }
     }
 
     /// A credential that became known while its request was on the way: what is wanted of the body now was not taken
@@ -144,7 +214,7 @@ impl Hub {
         body: refuse::RequestBody,
     ) -> Refused {
         let unread = denial.reason == Reason::BadRequest && matches!(facts.body, BodyFacts::NotHeld);
-        let late = unread && wanted(&self.live.load(), &self.rules, request, facts.now_ms) == Wanted::Body;
+        let late = unread && wanted(&self.live.load(), &self.rules, request, facts.now_ms) != Wanted::Nothing;
         if !late {
             return Refused { denial, body };
         }
@@ -152,60 +222,94 @@ impl Hub {
         Refused { denial: Box::new(Denial { why, ..Denial::of(Reason::StalePolicy) }), body }
     }
 
-    /// The request as the core sees it, or why it can be read in two ways.
-    fn view<'h>(&self, head: &'h request::Parts) -> Result<RequestView<'h>, Box<Denial>> {
+    /// What follows the opening is not judged, so the catalog must say that the operation is one for it.
+    fn opens_websocket(&self, permit: &Permit) -> bool {
+        permit.operation.is_some_and(|id| self.rules.catalog.opens_websocket(id))
+    }
+
+    /// The request as the core sees it and the WebSocket that it asks for, or why it can be read in two ways.
+    fn view<'h>(&self, head: &'h request::Parts) -> Result<(RequestView<'h>, Option<Handshake>), Box<Denial>> {
         if self.shutdown.phase() >= Phase::Closing {
             return Err(Box::new(Denial::of(Reason::Draining)));
         }
-        let twofold = headers::refuse_head(&head.method, head.version, &head.headers)
-            .or_else(|| headers::check_request(&head.headers).err());
+        let twofold = headers::refuse_head(head).or_else(|| headers::check_request(&head.headers).err());
         let bad = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
-        match twofold {
-            Some(why) => Err(bad(why)),
-            None => RequestView::of(head).map_err(|error| bad(error.0)),
+        if let Some(why) = twofold {
+            return Err(bad(why));
         }
+        let handshake = websocket::asked(head).map_err(bad)?;
+        let request = RequestView::of(head).map_err(|error| bad(error.0))?;
+        Ok((request, handshake))
     }
 
     /// Fetches what the judgement wants. Nothing is held of a body that nothing is judged by.
-    async fn gather(&self, body: Incoming, wanted: Wanted) -> Result<Gathered, Box<Denial>> {
+    async fn gather(&self, open: &Open, body: Source, wanted: Wanted) -> Result<Gathered, Box<Denial>> {
         match wanted {
-            Wanted::Nothing => Ok((RequestBody::stream(body, self.limits.body_timeout), None, None)),
-            Wanted::Body => {
-                let place = self.room.take(&body, self.limits.body_max);
-                let place = place.ok_or_else(|| Box::new(Denial::of(Reason::Overloaded)))?;
-                let held = hold(body, self.limits.body_max, self.limits.hold_timeout).await.map_err(unheld)?;
+            Wanted::Nothing => Ok((RequestBody::stream(body, self.limits.body_timeout).of(open), None, None)),
+            Wanted::Body { of } => {
+                let mut place = self.room.place(of.map_or(Holder::Stranger, Holder::App));
+                // Boxed, as whatever few requests wait for: each request holds room for the rest.
+                let held = Box::pin(hold(body, self.limits.body_max, self.limits.hold_timeout, &mut place));
+                let held = held.await.map_err(unheld)?;
+                open.holds(&held);
                 Ok((RequestBody::held(held.clone()), Some(held), Some(place)))
             }
         }
     }
 
     /// Sends a permitted request upstream, in its final form and under the generation that permitted it.
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that the request is sent by")]
     async fn forward(
         &self,
-        peer: &Peer,
-        head: &request::Parts,
-        request: &RequestView<'_>,
-        facts: &Facts<'_>,
+        asked: links::Asked<'_>,
+        form: FinalForm,
         permit: Permit,
-        body: RequestBody,
+        handshake: Option<&Handshake>,
         record: &mut Record,
     ) -> Result<Response<Body>, Failed> {
-        let Some(upstream) = self.upstreams.of(&permit.who.tenant) else {
+        let tenant = permit.who.tenant();
+        let Some(upstream) = self.upstreams.of(tenant) else {
             return Err(Failed::Refused(Box::new(Denial::of(Reason::UnknownTenant))));
         };
-        let form = FinalForm::of(&self.rules, request, facts, &permit, body).map_err(Failed::Refused)?;
+        let called = self.called(tenant, asked.head);
         record.upstream_waits();
-        let sent = form.send(upstream, peer, head, &permit).await;
+        let sent = form.send(upstream, asked.peer, asked.head, &permit, handshake, called).await;
+        let sent = match sent {
+            Ok(response) if response.status().is_success() && websocket::is_opened_by_success(asked.head) => {
+                Err(SendError::NotOpened(response.status()))
+            }
+            other => other,
+        };
         record.upstream_waited(sent.as_ref().ok().map(Response::status));
         match sent {
             Ok(mut response) => {
+                response.body_mut().take_what_came(record);
+                let (mut permit, mut response) = (permit, response);
+                if links::leads(response.headers()) {
+                    // Boxed: it is rare, and its size would be every request's.
+                    let led = Box::pin(links::follow_lead(self, asked, (permit, response), record));
+                    (permit, response) = led.await.map_err(Failed::Refused)?;
+                }
+                if links::concern(&self.rules.catalog, permit.operation, response.headers()) {
+                    links::keep(self, asked, &permit, &mut response).map_err(Failed::Refused)?;
+                }
                 self.labels.mark(&permit, response.headers_mut());
                 Ok(response)
             }
             Err(SendError::Moved(body)) => Err(Failed::Moved(body)),
-            Err(error) => Err(Failed::Refused(self.labels.failed(permit, &error))),
+            Err(error) => {
+                record.upstream_failed(&error);
+                Err(Failed::Refused(self.labels.failed(permit, &error)))
+            }
         }
+    }
+
+    /// What the gate is called, as far as somebody else than the caller says so: `public_url`, or the host name that
+    /// told the tenant.
+    fn called<'h>(&'h self, tenant: &str, head: &'h request::Parts) -> Option<&'h HeaderValue> {
+        self.sides.host(tenant).or_else(|| match &self.rules.tenant {
+            TenantRule::Host(_) => head.headers.get(header::HOST),
+            TenantRule::Fixed(_) | TenantRule::Path(_) | TenantRule::Token(_) => None,
+        })
     }
 
     fn refuse(&self, head: &request::Parts, refused: &Refused, record: &mut Record) -> Response<Body> {
@@ -213,6 +317,10 @@ impl Hub {
         self.labels.denial(record, &refused.denial);
         let rendered = crate::authz::dialect::render(self.rules.catalog.dialect, &refusal);
         let mut response = refuse::response(rendered, &head.method, refused.body);
+        if response.status().is_success() && websocket::is_opened_by_success(head) {
+            // Slack refuses with 200.
+            *response.status_mut() = StatusCode::FORBIDDEN;
+        }
         if refused.denial.reason.class() == Class::Request {
             // What follows a request that can be read in two ways must not be taken for another one.
             headers::close_after(&mut response);
@@ -236,7 +344,15 @@ fn too_slow() -> Refused {
     Refused { denial: Box::new(Denial::of(Reason::UpstreamTimeout)), body: refuse::RequestBody::Unread }
 }
 
-fn rest_of(body: &Incoming) -> refuse::RequestBody {
+/// The request was begun, and is no longer permitted. What the upstream has of it, it may have acted on.
+fn taken_back(open: &Open, body: refuse::RequestBody) -> Refused {
+    let denial = open.denial().unwrap_or_else(|| Box::new(Denial::of(Reason::StalePolicy)));
+    let body = if open.is_held() { refuse::RequestBody::Read } else { body };
+    let why = "the policy changed while the request was under way: the product may have done a part of it";
+    Refused { denial: Box::new(Denial { why: denial.why.or(Some(why)), ..*denial }), body }
+}
+
+fn rest_of(body: &Source) -> refuse::RequestBody {
     if body.is_end_stream() { refuse::RequestBody::Read } else { refuse::RequestBody::Unread }
 }
 
@@ -244,6 +360,7 @@ fn unheld(error: HoldError) -> Box<Denial> {
     let why = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
     match error {
         HoldError::TooLarge => Box::new(Denial::of(Reason::BodyTooLarge)),
+        HoldError::NoRoom => Box::new(Denial::of(Reason::Overloaded)),
         HoldError::TimedOut => why("the body did not come in time"),
         HoldError::Cut => why("the body was cut or malformed"),
     }

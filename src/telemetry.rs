@@ -1,7 +1,9 @@
 //! The log: one JSON line per request, and the events of the control plane. Never a secret in either.
 
+mod decision;
 mod line;
 mod queue;
+mod text;
 
 use std::io::IsTerminal as _;
 
@@ -9,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+pub use decision::DecisionId;
 pub use line::{CONTAINERS_SHOWN, ContainerShown, DecidedBy, Line, TraceId, UserIds};
 pub use queue::{LINES_MAX, LineWriter, Lines};
 
@@ -82,6 +85,6 @@ struct Rfc3339;
 
 impl FormatTime for Rfc3339 {
     fn format_time(&self, writer: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
-        writer.write_str(&line::rfc3339(std::time::SystemTime::now()))
+        writer.write_str(&text::rfc3339(std::time::SystemTime::now()))
     }
 }

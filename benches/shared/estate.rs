@@ -214,12 +214,17 @@ pub fn write_policies(folder: &Path, size: Size) {
 
 /// A gate before Jira with one worker over such a folder, its request log written to nowhere. Returns when it is ready.
 pub fn start_gate(folder: &Path, upstream: SocketAddr, settle: &str) -> Running {
-    let path = folder.join("scopegate.yaml");
     let text = format!(
         "version: 1\npolicies: policies\nsettle: {settle}\ndata_plane: {{threads: 1}}\ngates:\n  - name: jira\n    \
          listen: 127.0.0.1:0\n    product: jira\n    identify: [token]\n    bypass: network\n    \
-         upstream: http://{upstream}\n    tenant: {{fixed: acme}}\n    issue_keys: prefix\n    names: as_written\n"
+         upstream: http://{upstream}\n    upstream_aliases: [https://acme.atlassian.net]\n    tenant: {{fixed: acme}}\n    issue_keys: prefix\n    names: as_written\n"
     );
+    start_configured(folder, &text)
+}
+
+/// A gate of this configuration, its request log written to nowhere. Returns when it is ready.
+pub fn start_configured(folder: &Path, text: &str) -> Running {
+    let path = folder.join("scopegate.yaml");
     std::fs::write(&path, text).expect("a file");
     let config = config::load(&path, &|name| builtin::catalog(name).is_some()).expect("a configuration");
     let gate = app::start(&config, folder.to_owned(), Some(Box::new(std::io::sink()))).expect("a gate");
@@ -233,7 +238,12 @@ pub fn start_gate(folder: &Path, upstream: SocketAddr, settle: &str) -> Running 
 
 /// `VmRSS` or `VmHWM` of this process, in MiB.
 pub fn memory_mib(field: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a Linux process");
+    memory_mib_of("self", field)
+}
+
+/// The same of a process by its number.
+pub fn memory_mib_of(process: &str, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a Linux process");
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let kib: f64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number of KiB");
     kib / 1024.0

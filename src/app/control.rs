@@ -1,100 +1,159 @@
 //! The control thread: health and admin listeners on a runtime of their own.
 
 use std::future::IntoFuture as _;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
-use serde::Deserialize;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
-use super::failed;
-use crate::authz::gate::GateRules;
-use crate::authz::snapshot::Snapshot;
-use crate::cli::ask::{Actor, Question};
-use crate::cli::explain::{answer, time_of};
-use crate::cli::load::Loaded;
+use super::fleet::Follow;
+use super::{failed, machine};
 use crate::config::Config;
-use crate::config::model::Listen;
-use crate::control::admin::{self, Access, AdminError, Answers, SnapshotView, TokenFile};
+use crate::config::model::{Listen, admin as model};
+use crate::control::admin::listener::{self, Socket, TlsNow};
+use crate::control::admin::{self, Access, Answers, Guard, TcpGuard, TokenFile};
 use crate::control::health::{self, Readiness};
-use crate::live::Live;
 use crate::metrics::{GateMetrics, Metrics};
 use crate::problem::Problem;
 use crate::proxy::counters::IoCounters;
+use crate::proxy::tls::AskingClients;
 use crate::shutdown::{Phase, Watch};
+
+/// What the admin listener answers, and what it speaks TLS by.
+pub(super) struct AdminParts {
+    pub answers: Answers,
+    pub tls: Option<Arc<AskingClients>>,
+}
+
+/// The control thread, and where its listeners really are.
+pub(super) struct Control {
+    pub thread: JoinHandle<()>,
+    pub health: Option<Listen>,
+    pub admin: Option<Listen>,
+}
 
 /// Binds and starts the control thread. It ends when the shutdown reaches its last phase.
 pub(super) fn spawn(
     config: &Config,
-    live: &Arc<Live>,
     metrics: &Arc<Metrics>,
     readiness: &Readiness,
-    gates: Vec<Arc<GateRules>>,
+    parts: AdminParts,
     counters: Vec<(GateMetrics, Arc<IoCounters>)>,
+    follow: Follow,
     shutdown: Watch,
-) -> Result<(JoinHandle<()>, Option<Listen>), Vec<Problem>> {
+) -> Result<Control, Vec<Problem>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("the control runtime", &error))?;
     let _entered = runtime.enter();
-    let mut servers = Vec::new();
-    let mut bound = None;
+    let mut health = None;
     if let Some(listen) = &config.health {
-        let (server, address) = Server::bind(listen).map_err(|error| failed("the health listener", &error))?;
+        let (listener, address) = Probes::bind(listen)
+            .map_err(|error| machine::not_listening(config, config.places.health, "health", listen, &error))?;
         let counted = Arc::new(counters);
         let router = health::router(readiness.clone(), Arc::clone(metrics));
-        servers.push((
-            server,
-            router.layer(axum::middleware::from_fn(move |request, next| show(Arc::clone(&counted), request, next))),
-        ));
-        bound = Some(address);
+        let router =
+            router.layer(axum::middleware::from_fn(move |request, next| show(Arc::clone(&counted), request, next)));
+        health = Some((listener, router, address));
     }
-    if let Some(admin) = &config.admin {
-        let (server, address) = Server::bind(&admin.listen).map_err(|error| failed("the admin listener", &error))?;
-        let access = match (&address, &admin.token) {
-            (Listen::Unix(_), _) => Access::Socket,
-            (Listen::Tcp(address), Some(path)) => {
-                let token = TokenFile::open(path).map_err(|error| failed("the admin token", &error))?;
-                Access::Tcp { token, listen: address.ip() }
-            }
-            (Listen::Tcp(_), None) => return Err(failed("the admin listener", &"TCP needs a token file")),
-        };
-        servers.push((server, admin::router(answers(live, gates), access)));
-    }
+    let admin = config.admin.as_ref().map(|admin| admin_listener(config, admin, metrics, parts)).transpose()?;
     drop(_entered);
-    let spawned =
-        std::thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(serve(servers, shutdown)));
-    Ok((spawned.map_err(|error| failed("the control thread", &error))?, bound))
+    let bound =
+        (health.as_ref().map(|(_, _, address)| address.clone()), admin.as_ref().map(|(_, _, address)| address.clone()));
+    let serve = move || runtime.block_on(serve(health, admin, follow, shutdown));
+    let spawned = std::thread::Builder::new().name("control".into()).spawn(serve);
+    let thread = spawned.map_err(|error| failed("the control thread", &error))?;
+    Ok(Control { thread, health: bound.0, admin: bound.1 })
 }
 
-async fn serve(servers: Vec<(Server, Router)>, mut shutdown: Watch) {
-    for (server, router) in servers {
-        match server {
-            Server::Tcp(listener) => drop(tokio::spawn(axum::serve(listener, router).into_future())),
-            Server::Unix(listener) => drop(tokio::spawn(axum::serve(listener, router).into_future())),
-        }
+async fn serve(
+    health: Option<(Probes, Router, Listen)>,
+    admin: Option<(Socket, Router, Listen)>,
+    follow: Follow,
+    mut shutdown: Watch,
+) {
+    match health {
+        Some((Probes::Tcp(listener), router, _)) => drop(tokio::spawn(axum::serve(listener, router).into_future())),
+        Some((Probes::Unix(listener), router, _)) => drop(tokio::spawn(axum::serve(listener, router).into_future())),
+        None => {}
+    }
+    if let Some((socket, router, _)) = admin {
+        drop(tokio::spawn(listener::serve(socket, router)));
     }
     // Probes are answered until the very end: a drain that looks dead would be killed.
-    shutdown.reached(Phase::Cut).await;
+    match follow {
+        // It ends with the shutdown, after its good-bye.
+        Some((task, around)) => task.run(around, shutdown).await,
+        None => shutdown.reached(Phase::Cut).await,
+    }
 }
 
-enum Server {
+/// The health listener's socket.
+enum Probes {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(tokio::net::UnixListener),
 }
 
-impl Server {
+impl Probes {
     fn bind(listen: &Listen) -> std::io::Result<(Self, Listen)> {
         match listen {
-            Listen::Tcp(address) => {
-                let listener = StdTcpListener::bind(address)?;
-                listener.set_nonblocking(true)?;
-                let address = listener.local_addr()?;
-                Ok((Self::Tcp(TcpListener::from_std(listener)?), Listen::Tcp(address)))
-            }
-            Listen::Unix(path) => Ok((Self::Unix(admin::bind_unix(path)?), listen.clone())),
+            Listen::Tcp(address) => bind_tcp(*address).map(|(listener, at)| (Self::Tcp(listener), Listen::Tcp(at))),
+            Listen::Unix(path) => Ok((Self::Unix(admin::bind_unix(path, 0o660, None)?), listen.clone())),
         }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = StdTcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((TcpListener::from_std(listener)?, address))
+}
+
+fn admin_listener(
+    config: &Config,
+    admin: &model::Admin,
+    metrics: &Arc<Metrics>,
+    parts: AdminParts,
+) -> Result<(Socket, Router, Listen), Vec<Problem>> {
+    let not_listening = |error| machine::not_listening(config, config.places.admin, "admin", &admin.listen, &error);
+    let (socket, guard, address) = match (&admin.listen, &admin.guard) {
+        (Listen::Unix(path), model::Guard::Socket(socket)) => {
+            let listener = admin::bind_unix(path, socket.mode, socket.gid).map_err(not_listening)?;
+            (Socket::Unix(listener), Guard::Socket(socket.peers.clone()), admin.listen.clone())
+        }
+        (Listen::Tcp(address), model::Guard::Tcp(guard)) => {
+            let (listener, address) = bind_tcp(*address).map_err(not_listening)?;
+            let token = guard.token.as_ref().map(TokenFile::open).transpose();
+            let token = token.map_err(|error| machine::no_token(config, &error))?;
+            let guard = tcp_guard(guard, token, address, parts.tls.as_ref());
+            let tls = parts.tls.map(|asking| -> TlsNow { Arc::new(move || asking.now()) });
+            (Socket::Tcp(listener, tls), Guard::Tcp(guard), Listen::Tcp(address))
+        }
+        // The configuration pairs them.
+        (Listen::Unix(_), model::Guard::Tcp(_)) | (Listen::Tcp(_), model::Guard::Socket(_)) => {
+            return Err(failed("the admin listener", &"its guard is another listener's"));
+        }
+    };
+    let access = Access::new(guard, Arc::clone(metrics));
+    Ok((socket, admin::router(parts.answers, access), address))
+}
+
+fn tcp_guard(
+    guard: &model::TcpGuard,
+    token: Option<TokenFile>,
+    address: SocketAddr,
+    asking: Option<&Arc<AskingClients>>,
+) -> TcpGuard {
+    let clients = guard.tls.as_ref().and_then(|tls| tls.clients.as_ref());
+    let asking = asking.cloned();
+    TcpGuard {
+        token,
+        clients: clients.map(|clients| clients.names.clone()).unwrap_or_default(),
+        trust: Arc::new(move || asking.as_ref().map_or(0, |asking| asking.generation())),
+        hosts: guard.hosts.clone(),
+        listen: address.ip(),
     }
 }
 
@@ -108,87 +167,4 @@ async fn show(
         metrics.connections(counters);
     }
     next.run(request).await
-}
-
-fn answers(live: &Arc<Live>, gates: Vec<Arc<GateRules>>) -> Answers {
-    let (shown, asked) = (Arc::clone(live), Arc::clone(live));
-    Answers {
-        snapshot: Arc::new(move || view(&shown.load())),
-        explain: Arc::new(move |question| explain(&asked, &gates, question)),
-    }
-}
-
-/// A question to the running gate, in the words of `scopegate explain`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    app: String,
-    tenant: String,
-    actor: Option<ActorWord>,
-    user: Option<String>,
-    kind: Option<String>,
-    /// RFC 3339; absent, now.
-    at: Option<String>,
-    /// `project=SEC`: what a look-up would have said.
-    #[serde(default)]
-    containers: Vec<String>,
-    gate: Option<String>,
-    #[serde(default = "get")]
-    method: String,
-    path: String,
-    body: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ActorWord {
-    App,
-    User,
-}
-
-fn get() -> String {
-    "GET".to_owned()
-}
-
-fn explain(
-    live: &Live,
-    gates: &[Arc<GateRules>],
-    question: serde_json::Value,
-) -> Result<serde_json::Value, AdminError> {
-    let asked: Asked = serde_json::from_value(question).map_err(|error| AdminError::Question(error.to_string()))?;
-    // Copied, so that no snapshot is held while the answer is written.
-    let snapshot = Snapshot::clone(&live.load());
-    if snapshot.states.is_none() {
-        return Err(AdminError::NoPolicy);
-    }
-    let question = Question {
-        app: asked.app,
-        tenant: asked.tenant,
-        actor: asked.actor.map(|actor| match actor {
-            ActorWord::App => Actor::App,
-            ActorWord::User => Actor::User,
-        }),
-        user: asked.user,
-        kind: asked.kind,
-        at_ms: match asked.at {
-            Some(text) => time_of(&text).map_err(AdminError::Question)?,
-            None => live.now_ms(),
-        },
-        containers: asked.containers,
-        method: asked.method.to_ascii_uppercase(),
-        target: asked.path,
-        body: asked.body.map(String::into_bytes),
-    };
-    let loaded = Loaded::of_running(snapshot, gates.to_vec());
-    answer(&loaded, asked.gate.as_deref(), &question).map_err(|failure| AdminError::Question(failure.to_string()))
-}
-
-fn view(snapshot: &Snapshot) -> Option<SnapshotView> {
-    let states = snapshot.states.as_ref()?;
-    Some(SnapshotView {
-        generation: snapshot.generation,
-        digest: snapshot.digest.clone(),
-        apps: states.newest.apps.len(),
-        settling: states.whole.is_some(),
-    })
 }

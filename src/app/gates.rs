@@ -1,24 +1,36 @@
 //! The gates as the data plane runs them.
 
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
 use super::failed;
+use super::files::{Files, Taken};
+use http::HeaderValue;
+
 use crate::authz::catalog::Catalog;
+use crate::authz::catalog::links::RedirectHost;
 use crate::authz::gate::GateRules;
 use crate::config::Config;
 use crate::config::model::{self, Listen, Roots, UpstreamAddress};
+use crate::control::usage as kept;
 use crate::live::Live;
 use crate::metrics::{GateMetrics, Metrics};
 use crate::problem::Problem;
 use crate::proxy::body::Room;
 use crate::proxy::counters::IoCounters;
 use crate::proxy::limits::Limits;
+use crate::proxy::links::json::GateAddress;
+use crate::proxy::links::{Side, Sides};
 use crate::proxy::listener::ListenAddress;
-use crate::proxy::record::Recorder;
+use crate::proxy::record::{Noticed, Recorder};
+use crate::proxy::streams::{self, OfGate, Register, Streams};
 use crate::proxy::tell::Labels;
-use crate::proxy::upstream::{Address, Target, Upstream};
+use crate::proxy::timers::Timers;
+use crate::proxy::tls::{Trust, UPSTREAM_PROTOCOLS};
+use crate::proxy::upstream::{Address, Speaks, Target, Tls, Upstream};
 use crate::proxy::worker::GateListener;
 use crate::proxy::{Hub, Upstreams, tls};
 use crate::shutdown::Watch;
@@ -33,9 +45,14 @@ pub(super) struct Gate {
     recorder: Arc<Recorder>,
     labels: Arc<Labels>,
     targets: Targets,
+    sides: Arc<Sides>,
+    /// By `RedirectId`.
+    redirects: Arc<[Arc<Target>]>,
     live: Arc<Live>,
     shutdown: Watch,
     room: Room,
+    /// For the bodies that streams are judged again by.
+    streams_room: Room,
 }
 
 #[derive(Clone)]
@@ -44,55 +61,62 @@ enum Targets {
     ByTenant(Vec<(Arc<str>, Arc<Target>)>),
 }
 
-/// Builds the gates of a configuration.
+/// Builds the gates of a configuration, and says which files they were built from.
 pub(super) fn build(
     config: &Config,
     live: &Arc<Live>,
     metrics: &Arc<Metrics>,
     lines: Option<Lines>,
+    noticed: Option<&kept::Noticed>,
     shutdown: &Watch,
-) -> Result<Vec<Gate>, Vec<Problem>> {
+) -> Result<(Vec<Gate>, Files), Vec<Problem>> {
     let catalogs = Arc::clone(&live.load().catalogs);
-    let room = Room::default();
+    let (room, streams_room) = (Room::default(), Room::of(streams::BODIES_TOTAL_MAX));
     let mut gates = Vec::new();
     let mut problems = Vec::new();
+    let mut files = Files::of_a_start();
     for gate in &config.gates {
+        // What is wrong with its files is said with what is wrong with those of others.
+        let Some(taken) = files.take(gate) else { continue };
         let catalog = match super::load_catalog(&gate.catalog) {
             Ok(Some(catalog)) => catalogs.by_name(&catalog.product).map(|product| Arc::clone(&product.catalog)),
             Ok(None) | Err(_) => None,
         };
         // Whatever is wrong with a catalog was said when the catalogs were loaded.
         let Some(catalog) = catalog else { continue };
-        match build_one(gate, catalog, live, metrics, lines.clone(), (shutdown, &room)) {
+        match build_one(gate, taken, catalog, live, metrics, (lines.clone(), noticed), (shutdown, &room, &streams_room))
+        {
             Ok(gate) => gates.push(gate),
             Err(own) => problems.extend(own),
         }
     }
-    if problems.is_empty() { Ok(gates) } else { Err(problems) }
+    problems.extend_from_slice(files.problems());
+    if problems.is_empty() { Ok((gates, files)) } else { Err(problems) }
 }
 
 fn build_one(
     gate: &model::Gate,
+    taken: Taken,
     catalog: Arc<Catalog>,
     live: &Arc<Live>,
     metrics: &Arc<Metrics>,
-    lines: Option<Lines>,
-    (shutdown, room): (&Watch, &Room),
+    (lines, noticed): (Option<Lines>, Option<&kept::Noticed>),
+    (shutdown, room, streams_room): (&Watch, &Room, &Room),
 ) -> Result<Gate, Vec<Problem>> {
-    let tls = match &gate.tls {
-        None => None,
-        Some(files) => {
-            let config = tls::server_config(&files.certificate, &files.key);
-            let expiry = tls::expiry_seconds(&files.certificate);
-            metrics.certificate(&gate.name, expiry.map_err(|error| failed(&gate.name, &error))? as f64);
-            Some(config.map_err(|error| failed(&gate.name, &error))?)
-        }
-    };
+    let tls = taken.served.clone().map(tls::server_config).transpose().map_err(|error| failed(&gate.name, &error))?;
     metrics.bypass(&gate.name, gate.bypass.as_str());
     let gate_metrics = metrics.gate(&gate.name).map_err(|error| failed("the metrics", &error))?;
-    let recorder = Recorder { gate: gate.name.as_str().into(), metrics: gate_metrics.clone(), lines };
+    let noticed = noticed.map(|noticed| Noticed {
+        usage: Arc::clone(&noticed.usage),
+        shadowed: Arc::clone(&noticed.shadowed),
+        outlasting: noticed.outlasting.clone(),
+        operations: catalog.operations.len(),
+    });
+    let recorder = Recorder { gate: gate.name.as_str().into(), metrics: gate_metrics.clone(), lines, noticed };
     Ok(Gate {
         labels: Arc::new(Labels::of(&catalog)),
+        redirects: catalog.links.redirects.iter().map(|host| redirect(gate, host, &taken)).collect::<Result<_, _>>()?,
+        sides: Arc::new(sides(gate)),
         rules: Arc::new(rules(gate, catalog)),
         listener: GateListener {
             address: listen_address(&gate.listen),
@@ -102,10 +126,11 @@ fn build_one(
         },
         metrics: gate_metrics,
         recorder: Arc::new(recorder),
-        targets: targets(gate)?,
+        targets: targets(gate, &taken)?,
         live: Arc::clone(live),
         shutdown: shutdown.clone(),
         room: room.clone(),
+        streams_room: streams_room.clone(),
     })
 }
 
@@ -145,7 +170,10 @@ fn limits(written: &model::Limits) -> Limits {
         request_timeout: written.request_timeout,
         connect_timeout: written.connect_timeout,
         response_timeout: written.response_timeout,
-        stream_timeout: written.body_idle_timeout,
+        stream_timeout: written.answer_idle_timeout,
+        max_requests_per_connection: written.max_requests_per_connection,
+        max_connection_age: written.max_connection_age,
+        http2_streams_max: written.http2_streams_max,
         upstream_idle_max: written.upstream_idle_max,
         upstream_connections_max: written.upstream_connections_max,
         ..Limits::default()
@@ -153,7 +181,7 @@ fn limits(written: &model::Limits) -> Limits {
 }
 
 /// Where each tenant's requests go; tenants with one upstream share its connections.
-fn targets(gate: &model::Gate) -> Result<Targets, Vec<Problem>> {
+fn targets(gate: &model::Gate, taken: &Taken) -> Result<Targets, Vec<Problem>> {
     let mut made: Vec<(&model::Upstream, Arc<Target>)> = Vec::new();
     let mut by_tenant = Vec::new();
     for tenant in &gate.tenants {
@@ -162,7 +190,7 @@ fn targets(gate: &model::Gate) -> Result<Targets, Vec<Problem>> {
         let target = match known {
             Some(target) => target,
             None => {
-                let target = target(&gate.name, &tenant.upstream)?;
+                let target = target(&gate.name, &tenant.upstream, taken)?;
                 made.push((&tenant.upstream, Arc::clone(&target)));
                 target
             }
@@ -175,22 +203,68 @@ fn targets(gate: &model::Gate) -> Result<Targets, Vec<Problem>> {
     }
 }
 
-fn target(gate: &str, upstream: &model::Upstream) -> Result<Arc<Target>, Vec<Problem>> {
+/// How links name each tenant's product, and the gate.
+fn sides(gate: &model::Gate) -> Sides {
+    let side = |links: &model::TenantLinks| {
+        let public_url = links.public_url.as_ref();
+        let address = public_url.map(|url| GateAddress::new(url.secure, url.authority()));
+        let host = public_url.and_then(|url| HeaderValue::try_from(&*url.authority()).ok());
+        Side { product: Arc::clone(&links.product), gate: address, host }
+    };
+    match &gate.tenants[..] {
+        [first, rest @ ..] if rest.iter().all(|tenant| tenant.links == first.links) => Sides::One(side(&first.links)),
+        tenants => {
+            Sides::ByTenant(tenants.iter().map(|tenant| (Arc::clone(&tenant.id), side(&tenant.links))).collect())
+        }
+    }
+}
+
+/// A host whose redirects are followed.
+fn redirect(gate: &model::Gate, host: &RedirectHost, taken: &Taken) -> Result<Arc<Target>, Vec<Problem>> {
+    let fixed = gate.redirect_hosts.iter().find(|fixed| fixed.name.host == host.host && fixed.name.port == host.port);
+    let trust = match fixed.map_or(&Roots::Public, |fixed| &fixed.roots) {
+        // An upstream of the gate may need them as well, or none.
+        Roots::Public => Trust::public(UPSTREAM_PROTOCOLS).map_err(|error| failed(&gate.name, &error))?,
+        roots => taken.trust(roots).ok_or_else(|| failed(&gate.name, &"its roots were not read"))?,
+    };
+    let address = fixed.map(|fixed| fixed.address);
+    Target::elsewhere(&host.host, host.port, trust, address, taken.via.clone())
+        .map_err(|error| failed(&gate.name, &error))
+}
+
+/// A host that the catalog does not redirect to is never asked, wherever it is said to be.
+pub(super) fn unlisted_hosts(file: &Arc<Path>, gate: &model::Gate, catalog: &Catalog) -> Vec<Problem> {
+    let listed = |fixed: &&model::FixedHost| {
+        !catalog.links.redirects.iter().any(|host| host.host == fixed.name.host && host.port == fixed.name.port)
+    };
+    let problem = |fixed: &model::FixedHost| {
+        let message = format!("the catalog of {} redirects to no host `{}`", catalog.product, fixed.name.authority());
+        let help = "`scopegate catalog show PRODUCT --links` lists those that are followed";
+        Problem::error(file, fixed.at, message).help(help)
+    };
+    gate.redirect_hosts.iter().filter(listed).map(problem).collect()
+}
+
+fn target(gate: &str, upstream: &model::Upstream, taken: &Taken) -> Result<Arc<Target>, Vec<Problem>> {
     let host = http::HeaderValue::try_from(&upstream.host).map_err(|error| failed(gate, &error))?;
-    let address = match (&upstream.address, &upstream.tls) {
-        (UpstreamAddress::Unix(path), _) => Address::Unix(path.clone()),
-        (UpstreamAddress::Tcp { host, port }, None) => Address::Http { host: host.clone(), port: *port },
-        (UpstreamAddress::Tcp { host, port }, Some(trust)) => {
-            let roots = match &trust.roots {
-                Roots::Public => None,
-                Roots::File(path) => Some(path.as_path()),
-            };
-            let name = ServerName::try_from(trust.server_name.clone()).map_err(|error| failed(gate, &error))?;
-            let tls = tls::client_config(roots).map_err(|error| failed(gate, &error))?;
-            Address::Https { host: host.clone(), port: *port, name, tls }
+    let address = match &upstream.address {
+        UpstreamAddress::Unix(path) => Address::Unix(path.clone()),
+        UpstreamAddress::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port, via: taken.via.clone() },
+    };
+    let tls = match &upstream.tls {
+        None => None,
+        Some(written) => {
+            let name = ServerName::try_from(written.server_name.clone()).map_err(|error| failed(gate, &error))?;
+            let trust = taken.trust(&written.roots).ok_or_else(|| failed(gate, &"its roots were not read"))?;
+            Some(Tls { name, trust })
         }
     };
-    Ok(Target::new(address, host))
+    let speaks = match upstream.protocol {
+        model::Protocol::Auto => Speaks::Either,
+        model::Protocol::Http1 => Speaks::Http1,
+        model::Protocol::Http2 => Speaks::Http2,
+    };
+    Ok(Target::new(address, tls, host, speaks))
 }
 
 impl Gate {
@@ -208,7 +282,7 @@ impl Gate {
     }
 
     /// The gate on one worker. Must be called on the worker: its pools live there.
-    pub(super) fn hub(&self) -> Hub {
+    pub(super) fn hub(&self, streams: &Rc<Streams>) -> Hub {
         let limits = Arc::clone(&self.listener.limits);
         let upstream = |target: &Arc<Target>| {
             let counters = Arc::clone(&self.listener.counters);
@@ -220,13 +294,24 @@ impl Gate {
                 targets.iter().map(|(tenant, target)| (Arc::clone(tenant), upstream(target))).collect(),
             ),
         };
+        let of_gate = OfGate {
+            rules: Arc::clone(&self.rules),
+            labels: Arc::clone(&self.labels),
+            metrics: self.metrics.clone(),
+            counters: Arc::clone(&self.listener.counters),
+            room: self.streams_room.clone(),
+        };
         Hub {
+            streams: Register::new(streams, of_gate, &self.live),
+            sides: Arc::clone(&self.sides),
+            redirects: self.redirects.iter().map(upstream).collect(),
             rules: Arc::clone(&self.rules),
             live: Arc::clone(&self.live),
             recorder: Arc::clone(&self.recorder),
             labels: Arc::clone(&self.labels),
             shutdown: self.shutdown.clone(),
             room: self.room.clone(),
+            timers: Timers::default(),
             limits,
             upstreams,
         }

@@ -9,6 +9,7 @@ pub mod compact;
 pub mod compile;
 pub mod container;
 pub mod file;
+pub mod links;
 pub mod load;
 pub mod matcher;
 pub mod merge;
@@ -92,8 +93,11 @@ pub struct Catalog {
     pub variants: Box<[Box<str>]>,
     /// By `OperationId`.
     pub operations: Box<[Operation]>,
+    pub links: links::Links,
     /// The scope `gate:call`.
     pub gate_call: ScopeId,
+    /// The scope `gate:mint`.
+    pub gate_mint: ScopeId,
     /// Every scope of the vendor's: what `scopes: all` in a grant stands for.
     pub vendor_scopes: ScopeSet,
     pub matcher: matcher::Matcher,
@@ -181,6 +185,36 @@ pub struct Operation {
     pub variants: VariantMask,
     /// It must be judged with its body at hand.
     pub body: bool,
+    /// It may open a WebSocket.
+    pub websocket: bool,
+    /// The links in its answers that are kept at the gate; `None`: its answers are not looked into.
+    pub links: Option<Arc<links::LinkRules>>,
+    /// The product reads arguments from a JSON body.
+    pub reads_json: bool,
+    /// It leaves something behind that works on when its scope is gone.
+    pub undo: Option<Box<Undo>>,
+    /// It removes what another left behind.
+    pub remover: Option<Box<Remover>>,
+}
+
+/// What takes back what an operation leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// `None`: nothing does.
+    pub by: Option<OperationId>,
+    pub why: Box<str>,
+    /// Where the answer names what was made: JSON pointers with `*`.
+    pub answer: Box<[Box<str>]>,
+    /// The argument of the request that names it.
+    pub argument: Option<Box<str>>,
+}
+
+/// Where an operation names what it removes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remover {
+    pub at: Option<PlaceAt>,
+    /// Naming nothing, it removes all.
+    pub absent_all: bool,
 }
 
 /// The scopes an operation needs.
@@ -273,6 +307,17 @@ impl Catalog {
     pub fn operation(&self, id: &str) -> Option<OperationId> {
         let index = self.operations.iter().position(|operation| &*operation.id == id)?;
         u16::try_from(index).ok().map(OperationId)
+    }
+
+    /// Whether the operation may open a WebSocket.
+    pub fn opens_websocket(&self, id: OperationId) -> bool {
+        self.operations.get(usize::from(id.0)).is_some_and(|operation| operation.websocket)
+    }
+
+    /// Whether the answers of an operation are looked into for what outlasts a revocation.
+    pub fn leaves_or_removes(&self, id: OperationId) -> bool {
+        let operation = self.operations.get(usize::from(id.0));
+        operation.is_some_and(|operation| operation.undo.is_some() || operation.remover.is_some())
     }
 
     pub fn container_kind(&self, name: &str) -> Option<KindId> {

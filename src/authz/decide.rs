@@ -1,18 +1,27 @@
 //! From a request to a `Permit` or a `Denial`: identify, match, locate, judge, once for each state that must permit.
 
+mod again;
 mod explain;
+mod named;
+mod redirect;
+mod shown;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::container::{locate, needs_body};
-use super::catalog::matcher::Found;
+use super::catalog::matcher::{Found, Parameters};
 use super::catalog::{ActorRule, Catalog, CredentialKindId, Needs, OperationId, PlaceAt, VariantMask, VocabularySet};
 use super::gate::GateRules;
 use super::identity::{
-    CredentialRewrite, Identified, KeyPlaces, NotIdentified, gate_tenant, identify, request_tenant, tenant_arguments,
+    CredentialRewrite, Identified, KeyPlaces, LoneToken, NotIdentified, gate_tenant, identify, identify_by,
+    request_tenant, tenant_arguments,
 };
-use super::judge::{Mode, Question, Refused, RuleKind, RuleRef, any_revocation_reaches, held_scopes, passes, refusal};
+use super::judge::{
+    Mode, Question, Refused, RuleKind, RuleRef, any_revocation_reaches, held_scopes, passes, passes_enforced, refusal,
+    shadowing,
+};
 use super::policy::Policy;
 use super::policy::app::{App, Installation};
 use super::policy::compile::Product;
@@ -21,16 +30,24 @@ use super::policy::credentials::{KnownCredential, Secret};
 use super::policy::document::UpstreamScheme;
 use super::reason::Reason;
 use super::request::{BadRequest, BodyFacts, Facts, RequestView};
+use super::scope::ScopeId;
 use super::snapshot::{Snapshot, States};
 use super::touch::{ContainerName, Reach, Touched};
 
+pub use again::{decide_again, next_change_ms};
 pub use explain::{Asked, ExplainedVocabulary, Explanation, TouchedWords, Verdict, explain};
+pub use named::{NamedIds, named_ids};
+pub use redirect::{FOLLOWED_MAX, Passage, Redirect, decide_redirect};
+pub use shown::{NamedInRequest, ShownContainers, shown_containers};
 
 /// What must be at hand before a request can be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     Nothing,
-    Body,
+    /// The body, held whole. `of`: the number of the app whose credential the head shows.
+    Body {
+        of: Option<u32>,
+    },
 }
 
 /// The right to send one request upstream. Only `decide` makes one, and forwarding demands it.
@@ -70,14 +87,55 @@ pub enum Credential {
 /// The caller, as far as it is known.
 #[derive(Debug, Clone)]
 pub struct Who {
-    /// `None`: a credential that no policy ever named (a gate under `observe`).
-    pub app: Option<Arc<App>>,
-    pub tenant: Arc<str>,
-    pub tenant_name: Option<Arc<str>>,
     pub actor: Actor,
-    pub user: Option<Arc<str>>,
-    pub kind: Option<CredentialKindId>,
-    installation: Option<u16>,
+    caller: Called,
+}
+
+#[derive(Debug, Clone)]
+enum Called {
+    By(Arc<KnownCredential>),
+    /// A credential that no policy ever named (a gate under `observe`).
+    ByAStranger {
+        tenant: Arc<str>,
+    },
+}
+
+impl Who {
+    fn known(&self) -> Option<&KnownCredential> {
+        match &self.caller {
+            Called::By(credential) => Some(credential),
+            Called::ByAStranger { .. } => None,
+        }
+    }
+
+    /// `None`: a credential that no policy ever named.
+    pub fn app(&self) -> Option<&Arc<str>> {
+        self.known().map(|known| &known.holder.app)
+    }
+
+    /// Whom to ask.
+    pub fn contact(&self) -> Option<&Arc<str>> {
+        self.known().map(|known| &known.holder.contact)
+    }
+
+    pub fn tenant(&self) -> &Arc<str> {
+        match &self.caller {
+            Called::By(credential) => &credential.holder.tenant,
+            Called::ByAStranger { tenant } => tenant,
+        }
+    }
+
+    pub fn tenant_name(&self) -> Option<&Arc<str>> {
+        self.known()?.holder.tenant_name.as_ref()
+    }
+
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.known()?.user.as_ref()
+    }
+
+    pub fn kind(&self) -> Option<CredentialKindId> {
+        self.known().map(|known| known.kind)
+    }
 }
 
 /// A refusal, with all that the log and the answer say of it.
@@ -99,6 +157,8 @@ pub struct Denial {
     pub rule: Option<RuleRef>,
     /// SHA-256 of a lone token that no policy names.
     pub unknown_digest: Option<[u8; 32]>,
+    /// Of a request that passes: the files that would each have refused it, were they not in shadow mode.
+    pub shadowing: Box<[Arc<Path>]>,
 }
 
 impl Denial {
@@ -114,6 +174,7 @@ impl Denial {
             container_name: None,
             rule: None,
             unknown_digest: None,
+            shadowing: Box::default(),
         }
     }
 
@@ -136,12 +197,12 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
     let facts = Facts { now_ms, body: BodyFacts::Empty };
     let credentials = product_of(snapshot, gate).and_then(|product| states.newest.product(product.id));
     match credentials.map(|policy| identify(gate, &policy.credentials, request, &facts)) {
-        Some(Ok(_)) => Wanted::Body,
+        Some(Ok(caller)) => Wanted::Body { of: Some(caller.credential.app) },
         // The evidence may stand in the body, where the product takes it from there.
         Some(Err(refused)) if refused.reason == Reason::Unidentified && !gate.catalog.tokens.body.is_empty() => {
-            Wanted::Body
+            Wanted::Body { of: None }
         }
-        Some(Err(refused)) if refused.unknown_digest.is_some() && observes(gate, now_ms) => Wanted::Body,
+        Some(Err(refused)) if refused.unknown_digest.is_some() && observes(gate, now_ms) => Wanted::Body { of: None },
         Some(Err(_)) | None => Wanted::Nothing,
     }
 }
@@ -156,28 +217,53 @@ pub fn decide(
     request: &RequestView<'_>,
     facts: &Facts<'_>,
 ) -> Result<Permit, Box<Denial>> {
+    decide_with(snapshot, gate, request, facts, None)
+}
+
+/// As [`decide`], with a guard that the answer needs.
+#[inline]
+fn decide_with(
+    snapshot: &Snapshot,
+    gate: &GateRules,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+    answer_guard: Option<ScopeId>,
+) -> Result<Permit, Box<Denial>> {
     let Some(States { newest, whole }) = &snapshot.states else { return Err(Box::new(Denial::of(Reason::NoPolicy))) };
     let product = product_of(snapshot, gate).ok_or_else(|| Box::new(Denial::of(Reason::NoPolicy)))?;
-    let case = Case::new(snapshot, gate, product, request, facts);
+    // The order is one of time alone: see `LoneToken`.
+    let lone = LoneToken::of(gate, request);
+    let mut parameters = Parameters::default();
+    let found = gate.catalog.matcher.find_with(request.method, &request.path, &mut parameters);
+    let touched = touched(gate, &found, &parameters, request, facts);
+    let case = Case { answer_guard, lone, ..Case::of(snapshot, gate, product, request, facts, &found, &touched) };
     match whole {
         // Returned as it is: a Permit is a few cache lines, and each move of one is felt.
         None => case.decide_by(newest),
-        Some(whole) => both(case.decide_by(newest)?, case.decide_by(whole)?),
+        Some(whole) => case.decide_by_both(newest, whole),
     }
 }
 
 /// Two states permit; what they permit must be the same.
 fn both(newest: Permit, whole: Permit) -> Result<Permit, Box<Denial>> {
-    let name = |permit: &Permit| permit.who.app.as_ref().map(|app| Arc::clone(&app.name));
-    let same_caller = name(&newest) == name(&whole)
-        && newest.who.tenant == whole.who.tenant
-        && newest.who.actor == whole.who.actor
-        && newest.who.user == whole.who.user;
-    if !same_caller || newest.credential != whole.credential {
-        let why = Some("the policy that gives this credential another meaning has not settled yet");
-        return Err(Box::new(Denial { why, who: Some(newest.who), ..Denial::of(Reason::StalePolicy) }));
+    if !is_same_caller(&newest, &whole) || newest.credential != whole.credential {
+        return Err(unsettled(newest.who));
     }
     Ok(Permit { would: newest.would.or(whole.would), shadow: newest.shadow.or(whole.shadow), ..newest })
+}
+
+fn is_same_caller(one: &Permit, other: &Permit) -> bool {
+    is_same(&one.who, &other.who)
+}
+
+fn is_same(one: &Who, other: &Who) -> bool {
+    one.app() == other.app() && one.tenant() == other.tenant() && one.actor == other.actor && one.user() == other.user()
+}
+
+/// One credential has just become another caller's, or another credential upstream.
+fn unsettled(who: Who) -> Box<Denial> {
+    let why = Some("the policy that gives this credential another meaning has not settled yet");
+    Box::new(Denial { why, who: Some(who), ..Denial::of(Reason::StalePolicy) })
 }
 
 /// Whether a request in its final form, without the gate key, is still the one that was judged: the same operation on
@@ -187,15 +273,22 @@ pub fn is_same_request(
     judged: (&RequestView<'_>, &Facts<'_>),
     last: (&RequestView<'_>, &Facts<'_>),
 ) -> bool {
-    let read = |(request, facts)| -> Option<(OperationId, Touched<'_>)> {
-        let (request, facts): (&RequestView<'_>, &Facts<'_>) = (request, facts);
-        let Found::Operation(matched) = gate.catalog.matcher.find(request.method, &request.path) else { return None };
-        let operation = gate.catalog.operations.get(usize::from(matched.operation.0))?;
-        let parameters = matched.parameters;
-        let touched = locate(gate, operation, parameters.as_slice(), request, facts).ok()?;
-        Some((matched.operation, touched))
-    };
-    matches!((read(judged), read(last)), (Some(one), Some(other)) if one == other)
+    let (judged, last) = (read(gate, judged.0, judged.1), read(gate, last.0, last.1));
+    matches!((judged, last), (Some(one), Some(other)) if one == other)
+}
+
+/// The operation of a request, and what it touches. `None`: unknown, or unreadable.
+fn read<'r>(
+    gate: &GateRules,
+    request: &'r RequestView<'_>,
+    facts: &'r Facts<'_>,
+) -> Option<(OperationId, Touched<'r>)> {
+    let mut parameters = Parameters::default();
+    let found = gate.catalog.matcher.find_with(request.method, &request.path, &mut parameters);
+    let Found::Operation(matched) = found else { return None };
+    let operation = gate.catalog.operations.get(usize::from(matched.operation.0))?;
+    let touched = locate(gate, operation, &parameters, request, facts).ok()?;
+    Some((matched.operation, touched))
 }
 
 fn product_of<'s>(snapshot: &'s Snapshot, gate: &GateRules) -> Option<&'s Product> {
@@ -214,20 +307,28 @@ struct Case<'c> {
     product: &'c Product,
     request: &'c RequestView<'c>,
     facts: &'c Facts<'c>,
+    lone: LoneToken,
     operation: Option<OperationId>,
     /// The tenant that the path names.
     base_tenant: Option<&'c str>,
-    touched: Result<Touched<'c>, BadRequest>,
+    /// Not its own: a thing so large is built where it stays.
+    touched: &'c Result<Touched<'c>, BadRequest>,
+    answer_guard: Option<ScopeId>,
 }
 
 /// A caller with the installation that it belongs to.
 struct Caller<'p> {
-    index: u32,
-    app: &'p Arc<App>,
+    app: &'p App,
     installation: &'p Installation,
-    who: Who,
+    credential: &'p Arc<KnownCredential>,
+    actor: Actor,
     vocabularies: VocabularySet,
-    pipeline: Option<&'p str>,
+}
+
+impl Caller<'_> {
+    fn who(&self) -> Who {
+        Who { actor: self.actor, caller: Called::By(Arc::clone(self.credential)) }
+    }
 }
 
 /// What a request that passes would have been refused for: were it not observed, and by rules in shadow mode.
@@ -236,43 +337,59 @@ struct Passed {
     shadow: Option<Box<Denial>>,
 }
 
+/// What a request touches, by the operation that was found for it.
+#[inline]
+fn touched<'r>(
+    gate: &GateRules,
+    found: &Found<'_>,
+    parameters: &Parameters<'r>,
+    request: &'r RequestView<'_>,
+    facts: &'r Facts<'_>,
+) -> Result<Touched<'r>, BadRequest> {
+    let operation = match found {
+        Found::Operation(matched) => gate.catalog.operations.get(usize::from(matched.operation.0)),
+        Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
+    };
+    match operation {
+        Some(operation) => locate(gate, operation, parameters, request, facts),
+        None if *found == Found::Lookalike => {
+            Err(BadRequest("the path is another operation's but for the case of a letter"))
+        }
+        // Nobody knows what an unknown operation reaches.
+        None => Ok(Touched { reach: Reach::Tenant, variants: VariantMask::ALL }),
+    }
+}
+
 impl<'c> Case<'c> {
-    fn new(
+    #[inline]
+    fn of(
         snapshot: &'c Snapshot,
         gate: &'c GateRules,
         product: &'c Product,
         request: &'c RequestView<'c>,
         facts: &'c Facts<'c>,
+        found: &Found<'c>,
+        touched: &'c Result<Touched<'c>, BadRequest>,
     ) -> Self {
-        let found = gate.catalog.matcher.find(request.method, &request.path);
-        let matched = match &found {
-            Found::Operation(matched) => Some(matched),
-            Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
-        };
-        let operation =
-            matched.and_then(|matched| Some((matched, gate.catalog.operations.get(usize::from(matched.operation.0))?)));
-        let touched = match operation {
-            Some((matched, operation)) => locate(gate, operation, matched.parameters.as_slice(), request, facts),
-            None if found == Found::Lookalike => {
-                Err(BadRequest("the path is another operation's but for the case of a letter"))
-            }
-            // Nobody knows what an unknown operation reaches.
-            None => Ok(Touched { reach: Reach::Tenant, variants: VariantMask::ALL }),
+        let (operation, base_tenant) = match found {
+            Found::Operation(matched) => (Some(matched.operation), matched.tenant),
+            Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => (None, None),
         };
         let (generation, named) = (snapshot.generation, &*snapshot.named);
-        let (operation, base_tenant) = (matched.map(|one| one.operation), matched.and_then(|one| one.tenant));
-        Self { generation, named, gate, product, request, facts, operation, base_tenant, touched }
+        let (lone, answer_guard) = (LoneToken::default(), None);
+        Self { generation, named, gate, product, request, facts, lone, operation, base_tenant, touched, answer_guard }
     }
 
     /// Judges by one state. Of several reasons the first counts: bad_request, who, app_suspended, unknown_operation.
+    #[inline(always)]
     fn decide_by(&self, policy: &'c Policy) -> Result<Permit, Box<Denial>> {
         let identified = match policy.product(self.product.id) {
-            Some(product) => identify(self.gate, &product.credentials, self.request, self.facts),
+            Some(product) => identify_by(&self.lone, self.gate, &product.credentials, self.request, self.facts),
             None => return Err(Box::new(Denial::of(Reason::NoPolicy))),
         };
         // Without the body a place in it cannot be told from an absent one, and a refused caller gets none held.
         let unread = matches!(self.facts.body, BodyFacts::NotHeld) && identified.is_err();
-        let touched = match &self.touched {
+        let touched = match self.touched {
             Ok(touched) => Some(touched),
             Err(bad) if !unread => return Err(Box::new(Denial::bad_request(*bad))),
             Err(_) => None,
@@ -281,47 +398,50 @@ impl<'c> Case<'c> {
             Ok(identified) => {
                 let caller = self.caller(policy, identified.credential)?;
                 let touched = touched.ok_or_else(|| Box::new(Denial::of(Reason::BadRequest)))?;
-                let Passed { would, shadow } = self.judge_caller(policy, &caller, touched)?;
-                self.permit_identified(identified, caller.who, would, shadow)
+                let passed = self.judge_caller(policy, &caller, touched)?;
+                self.permit_identified(&identified, &caller, passed)
             }
             Err(refused) => self.judge_stranger(policy, *refused, touched),
         }
     }
 
+    /// While the folder has not settled. Rare: it must not make the other way longer.
+    #[cold]
+    #[inline(never)]
+    fn decide_by_both(&self, newest: &'c Policy, whole: &'c Policy) -> Result<Permit, Box<Denial>> {
+        both(self.decide_by(newest)?, self.decide_by(whole)?)
+    }
+
     /// The installation that a credential belongs to, where gate, request and credential agree on the tenant.
-    fn caller<'p>(&self, policy: &'p Policy, credential: &'p KnownCredential) -> Result<Caller<'p>, Box<Denial>> {
+    #[inline(always)]
+    fn caller<'p>(&self, policy: &'p Policy, credential: &'p Arc<KnownCredential>) -> Result<Caller<'p>, Box<Denial>> {
         let app = policy.apps.get(credential.app as usize);
         let installation = app.and_then(|app| app.installations.get(usize::from(credential.installation)));
         let kind = self.gate.catalog.kinds.get(usize::from(credential.kind.0));
         let (Some(app), Some(installation), Some(kind)) = (app, installation, kind) else {
             return Err(Box::new(Denial::of(Reason::UnknownApp)));
         };
-        let who = Who {
-            app: Some(Arc::clone(app)),
-            tenant: Arc::clone(&installation.tenant),
-            tenant_name: installation.tenant_name.clone(),
-            actor: match kind.actor {
-                ActorRule::App => Actor::App,
-                ActorRule::User => Actor::User,
-                ActorRule::Evidence if credential.user.is_some() => Actor::User,
-                ActorRule::Evidence => Actor::App,
-            },
-            user: credential.user.clone(),
-            kind: Some(credential.kind),
-            installation: Some(credential.installation),
+        let actor = match kind.actor {
+            ActorRule::App => Actor::App,
+            ActorRule::User => Actor::User,
+            ActorRule::Evidence if credential.user.is_some() => Actor::User,
+            ActorRule::Evidence => Actor::App,
         };
+        let caller = Caller { app, installation, credential, actor, vocabularies: kind.vocabularies };
         let tenant = request_tenant(self.gate, self.request, self.base_tenant, &installation.tenant);
         let agreed = tenant.and_then(|tenant| self.check_tenant_arguments(tenant));
-        if let Err(reason) = agreed {
-            let why =
-                (reason == Reason::BadRequest).then_some("an argument that names the tenant can be read in two ways");
-            return Err(Box::new(Denial { who: Some(who), why, ..Denial::of(reason) }));
+        match agreed {
+            Ok(()) => Ok(caller),
+            Err(reason) => {
+                let twofold = "an argument that names the tenant can be read in two ways";
+                let why = (reason == Reason::BadRequest).then_some(twofold);
+                Err(Box::new(Denial { who: Some(caller.who()), why, ..Denial::of(reason) }))
+            }
         }
-        let (index, pipeline) = (credential.app, credential.pipeline.as_deref());
-        Ok(Caller { index, app, installation, who, vocabularies: kind.vocabularies, pipeline })
     }
 
     /// A second tenant in the arguments would need the app's own installation and grant there.
+    #[inline(always)]
     fn check_tenant_arguments(&self, tenant: &str) -> Result<(), Reason> {
         self.gate.catalog.tenant_arguments.iter().try_for_each(|argument| match &argument.at {
             PlaceAt::Argument(name) | PlaceAt::Query(name) => {
@@ -331,61 +451,82 @@ impl<'c> Case<'c> {
         })
     }
 
+    #[inline(always)]
     fn judge_caller(&self, policy: &Policy, caller: &Caller<'_>, touched: &Touched<'_>) -> Result<Passed, Box<Denial>> {
-        let (installation, who) = (caller.installation, &caller.who);
-        if let Some((file, line)) = &installation.suspended {
-            let rule = Some(RuleRef { kind: RuleKind::Suspension, file: Arc::clone(file), line: *line });
-            return Err(Box::new(Denial { who: Some(who.clone()), rule, ..Denial::of(Reason::AppSuspended) }));
+        if caller.installation.suspended.is_some() {
+            return Err(Self::suspended(caller));
         }
-        let question = self.question(policy, caller, touched);
-        let would = self.verdict(&question, who, installation.observed(self.facts.now_ms))?;
-        let shadow = self.shadow(&question, who, would.is_some());
-        Ok(Passed { would, shadow })
+        // The question is put together anew where it is asked again: so that here, where mostly one answer is wanted, the
+        // compiler need not keep it.
+        let would = match passes_enforced(&self.question(policy, caller, touched)) {
+            true => None,
+            false => {
+                let (question, observed) =
+                    (self.question(policy, caller, touched), caller.installation.observed(self.facts.now_ms));
+                self.refused(&question, caller.who(), observed)?
+            }
+        };
+        match self.is_shadowed(policy, caller.app) {
+            true => Ok(self.shadow(&self.question(policy, caller, touched), caller.who(), would)),
+            false => Ok(Passed { would, shadow: None }),
+        }
     }
 
+    #[cold]
+    fn suspended(caller: &Caller<'_>) -> Box<Denial> {
+        let by = caller.installation.suspended.as_ref();
+        let rule = by.map(|(file, line)| RuleRef { kind: RuleKind::Suspension, file: Arc::clone(file), line: *line });
+        Box::new(Denial { who: Some(caller.who()), rule, ..Denial::of(Reason::AppSuspended) })
+    }
+
+    #[inline(always)]
     fn question<'q>(&'q self, policy: &'q Policy, caller: &'q Caller<'_>, touched: &'q Touched<'_>) -> Question<'q> {
         Question {
             catalog: &self.gate.catalog,
             policy,
             product: self.product.id,
-            app: Some((caller.index, caller.app)),
+            app: Some((caller.credential.app, caller.app)),
             caller: CallerFacts {
                 tenant: &caller.installation.tenant,
                 installation: Some(caller.installation),
-                actor: caller.who.actor,
-                user: caller.who.user.as_deref(),
-                pipeline: caller.pipeline,
+                actor: caller.actor,
+                user: caller.credential.user.as_deref(),
+                pipeline: caller.credential.pipeline.as_deref(),
                 now_ms: self.facts.now_ms,
             },
             vocabularies: caller.vocabularies,
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
+            answer_guard: self.answer_guard,
             names_as_written: self.gate.names_as_written,
         }
     }
 
     /// Permits, unless the credential that the product must see cannot be read.
+    #[inline(always)]
     fn permit_identified(
         &self,
-        identified: Identified<'_>,
-        who: Who,
-        would: Option<Box<Denial>>,
-        shadow: Option<Box<Denial>>,
+        identified: &Identified<'_>,
+        caller: &Caller<'_>,
+        passed: Passed,
     ) -> Result<Permit, Box<Denial>> {
         let credential = match identified.rewrite {
-            CredentialRewrite::PassThrough => Some(Credential::PassThrough),
-            CredentialRewrite::Replace { scheme, secret, stood_in } => {
-                secret.map(|secret| Credential::Replace { scheme, secret: secret.clone(), stood_in })
+            CredentialRewrite::PassThrough => Credential::PassThrough,
+            CredentialRewrite::Replace { scheme, secret: Some(secret), stood_in } => {
+                Credential::Replace { scheme, secret: secret.clone(), stood_in }
+            }
+            CredentialRewrite::Replace { secret: None, .. } => {
+                let why = Some("the gate cannot read the credential that it would show the product");
+                let who = Some(caller.who());
+                return Err(Box::new(Denial { who, why, ..Denial::of(Reason::UpstreamUnreachable) }));
             }
         };
-        let Some(credential) = credential else {
-            let why = Some("the gate cannot read the credential that it would show the product");
-            return Err(Box::new(Denial { who: Some(who), why, ..Denial::of(Reason::UpstreamUnreachable) }));
-        };
-        Ok(self.permit(who, credential, identified.url_signed, would, shadow))
+        Ok(self.permit(caller.who(), credential, identified.url_signed, passed))
     }
 
     /// Nobody is identified. A gate under `observe` passes one piece of evidence that no policy ever named.
+    #[cold]
+    #[inline(never)]
     fn judge_stranger(
         &self,
         policy: &'c Policy,
@@ -408,15 +549,7 @@ impl<'c> Case<'c> {
         if let Err(reason) = self.check_tenant_arguments(tenant) {
             return Err(Box::new(Denial::of(reason)));
         }
-        let who = Who {
-            app: None,
-            tenant: Arc::clone(tenant),
-            tenant_name: None,
-            actor: Actor::Unknown,
-            user: None,
-            kind: None,
-            installation: None,
-        };
+        let who = Who { actor: Actor::Unknown, caller: Called::ByAStranger { tenant: Arc::clone(tenant) } };
         let question = Question {
             catalog: &self.gate.catalog,
             policy,
@@ -433,17 +566,21 @@ impl<'c> Case<'c> {
             vocabularies: VocabularySet::ALL,
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
+            answer_guard: self.answer_guard,
             names_as_written: self.gate.names_as_written,
         };
-        self.verdict(&question, &who, true)?;
-        Ok(self.permit(who, Credential::PassThrough, false, Some(Box::new(denial)), None))
+        if !passes(&question, Mode::Enforced) {
+            self.refused(&question, who.clone(), true)?;
+        }
+        let shadowing = shadowing(&question, true);
+        let passed = Passed { would: Some(Box::new(Denial { shadowing, ..denial })), shadow: None };
+        Ok(self.permit(who, Credential::PassThrough, false, passed))
     }
 
-    /// Permits, perhaps with what it would be refused for were it not observed.
-    fn verdict(&self, question: &Question<'_>, who: &Who, observed: bool) -> Result<Option<Box<Denial>>, Box<Denial>> {
-        if passes(question, Mode::Enforced) {
-            return Ok(None);
-        }
+    /// What a request is refused for, as an error unless it passes all the same, because it is observed.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, question: &Question<'_>, who: Who, observed: bool) -> Result<Option<Box<Denial>>, Box<Denial>> {
         let Some(refused) = refusal(question, Mode::Enforced) else { return Ok(None) };
         let stated = question.operation().is_some_and(|operation| !matches!(operation.needs, Needs::Unknown));
         // What no catalog states reaches the whole tenant with every scope: any revocation takes some of it.
@@ -455,20 +592,30 @@ impl<'c> Case<'c> {
         if observed && lifted { Ok(Some(denial)) } else { Err(denial) }
     }
 
-    /// What rules in shadow mode would have done to a request that passes.
-    fn shadow(&self, question: &Question<'_>, who: &Who, observing: bool) -> Option<Box<Denial>> {
-        let (_, app) = question.app?;
-        let guardrails = question.policy.product(question.product).map_or(&[][..], |product| &product.guardrails[..]);
-        let guardrails = guardrails.iter().map(|guardrail| &guardrail.linked);
-        let any = app.parts.iter().chain(guardrails).any(|linked| linked.part.has_shadow);
-        if !any || observing {
-            return None;
-        }
-        let refused = refusal(question, Mode::WithShadowRevocations)?;
-        Some(Box::new(self.denial(question, who, &refused)))
+    /// Whether any rule in shadow mode may bear on the app.
+    #[inline(always)]
+    fn is_shadowed(&self, policy: &Policy, app: &App) -> bool {
+        let guardrails = policy.product(self.product.id).map_or(&[][..], |product| &product.guardrails[..]);
+        app.parts.iter().any(|linked| linked.part.has_shadow)
+            || guardrails.iter().any(|guardrail| guardrail.linked.part.has_shadow)
     }
 
-    fn denial(&self, question: &Question<'_>, who: &Who, refused: &Refused) -> Denial {
+    /// What rules in shadow mode would have done to a request that passes.
+    #[cold]
+    #[inline(never)]
+    fn shadow(&self, question: &Question<'_>, who: Who, would: Option<Box<Denial>>) -> Passed {
+        if let Some(would) = would {
+            let shadowing = shadowing(question, true);
+            return Passed { would: Some(Box::new(Denial { shadowing, ..*would })), shadow: None };
+        }
+        let shadow = refusal(question, Mode::WithShadowRevocations).map(|refused| {
+            let shadowing = shadowing(question, false);
+            Box::new(Denial { shadowing, ..self.denial(question, who, &refused) })
+        });
+        Passed { would: None, shadow }
+    }
+
+    fn denial(&self, question: &Question<'_>, who: Who, refused: &Refused) -> Denial {
         let catalog = &self.gate.catalog;
         let name = |scope| Arc::from(catalog.scope_name(scope));
         let stated = !matches!(refused.reason, Reason::UnknownOperation);
@@ -479,25 +626,20 @@ impl<'c> Case<'c> {
             reason: refused.reason,
             container_name: container.as_ref().and_then(|(_, id)| name_of(id)),
             why: None,
-            who: Some(who.clone()),
+            who: Some(who),
             operation: self.operation,
             needed: refused.needed.iter().map(|scope| Arc::from(catalog.scope_name(*scope))).collect(),
             held,
             container,
             rule: refused.rule.clone(),
             unknown_digest: None,
+            shadowing: Box::default(),
         }
     }
 
-    fn permit(
-        &self,
-        who: Who,
-        credential: Credential,
-        url_signed: bool,
-        would: Option<Box<Denial>>,
-        shadow: Option<Box<Denial>>,
-    ) -> Permit {
-        let (generation, operation) = (self.generation, self.operation);
+    #[inline(always)]
+    fn permit(&self, who: Who, credential: Credential, url_signed: bool, passed: Passed) -> Permit {
+        let (generation, operation, Passed { would, shadow }) = (self.generation, self.operation, passed);
         Permit { generation, operation, who, credential, url_signed, would, shadow, _decided: Decided }
     }
 }
@@ -515,11 +657,4 @@ fn container_named(catalog: &Catalog, touched: &Touched<'_>, index: Option<usize
         ContainerName::Unknown => return None,
     };
     Some((Arc::from(&*kind.name), text))
-}
-
-impl Who {
-    /// The installation that called.
-    pub fn installation(&self) -> Option<&Installation> {
-        self.app.as_ref()?.installations.get(usize::from(self.installation?))
-    }
 }

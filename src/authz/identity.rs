@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::Reason;
 use super::catalog::DialectName;
 use super::gate::{GateRules, TenantRule};
-use super::policy::credentials::{Credentials, KnownCredential, Proof, Secret};
+use super::policy::credentials::{Credentials, KnownCredential, Proof, Secret, TokenDigest};
 use super::policy::document::UpstreamScheme;
 use super::request::{BadRequest, BodyFacts, Facts, RequestView, argument};
 
@@ -82,11 +82,91 @@ enum Place {
     Json,
 }
 
+/// The digest of the token in `Authorization`, where no other evidence can stand in the request.
+///
+/// It is told on its own, and first: each step of a hash waits for the one before, and what does not hang on it is computed
+/// by the processor meanwhile. (Taken in two halves, with the match between them, the hash costs twice as much.)
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoneToken(Option<TokenDigest>);
+
+impl LoneToken {
+    #[inline(always)]
+    pub fn of(gate: &GateRules, request: &RequestView<'_>) -> Self {
+        Self(lone_token(gate, request).map(|token| TokenDigest(gate_key::digest(token))))
+    }
+}
+
 /// Tells the caller by all the evidence in the request.
 ///
 /// # Errors
 /// No evidence, evidence that fails or is unknown, or evidence of two credentials.
+#[inline(always)]
 pub fn identify<'p>(
+    gate: &GateRules,
+    credentials: &'p Credentials,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+) -> Result<Identified<'p>, Box<NotIdentified>> {
+    identify_by(&LoneToken::of(gate, request), gate, credentials, request, facts)
+}
+
+/// The same, with what [`LoneToken`] told of this request.
+///
+/// # Errors
+/// As [`identify`].
+#[inline(always)]
+pub fn identify_by<'p>(
+    lone: &LoneToken,
+    gate: &GateRules,
+    credentials: &'p Credentials,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+) -> Result<Identified<'p>, Box<NotIdentified>> {
+    match lone.0.and_then(|digest| known_token(gate, credentials, &digest)) {
+        Some(identified) => Ok(identified),
+        // All else, and whatever is refused, with the reason.
+        None => identify_by_all(gate, credentials, request, facts),
+    }
+}
+
+/// The token in `Authorization`, where no other evidence can stand in the request.
+#[inline(always)]
+fn lone_token<'r>(gate: &GateRules, request: &RequestView<'r>) -> Option<&'r [u8]> {
+    let tokens = &gate.catalog.tokens;
+    let elsewhere = !tokens.query.is_empty() || !tokens.body.is_empty() || may_hold_jwt(request.query);
+    match token::shown(request.authorization()?) {
+        token::Shown::Token(token) if !elsewhere => Some(token),
+        token::Shown::Token(_) | token::Shown::Basic(_) | token::Shown::ConnectJwt(_) | token::Shown::Unreadable => {
+            None
+        }
+    }
+}
+
+/// Whether an argument of the query may be called `jwt`, as it is or encoded.
+#[inline(always)]
+fn may_hold_jwt(query: &str) -> bool {
+    let query = query.as_bytes();
+    !query.is_empty() && (memchr::memchr(b'%', query).is_some() || memchr::memmem::find(query, b"jwt").is_some())
+}
+
+/// The caller by a token or gate key that stood in `Authorization`, if the gate takes its kind.
+#[inline(always)]
+fn known_token<'p>(gate: &GateRules, credentials: &'p Credentials, digest: &TokenDigest) -> Option<Identified<'p>> {
+    let credential = credentials.by_digest.get(digest)?;
+    let rewrite = match &credential.proof {
+        Proof::Token if gate.identify.token => CredentialRewrite::PassThrough,
+        Proof::GateKey { scheme, upstream } if gate.identify.gate_key => CredentialRewrite::Replace {
+            scheme: *scheme,
+            secret: upstream.as_ref(),
+            stood_in: KeyPlaces { authorization: true, ..KeyPlaces::default() },
+        },
+        Proof::Token | Proof::GateKey { .. } | Proof::ConnectJwt { .. } => return None,
+    };
+    Some(Identified { credential, rewrite, url_signed: false })
+}
+
+#[inline(never)]
+fn identify_by_all<'p>(
     gate: &GateRules,
     credentials: &'p Credentials,
     request: &RequestView<'_>,
@@ -94,8 +174,8 @@ pub fn identify<'p>(
 ) -> Result<Identified<'p>, Box<NotIdentified>> {
     let mut evidence =
         Evidence { gate, credentials, request, now_ms: facts.now_ms, known: None, outcome: Outcome::default() };
-    if let Some(shown) = token::authorization(request.headers) {
-        match shown {
+    if let Some(value) = request.authorization() {
+        match token::shown(value) {
             token::Shown::Token(token) => evidence.token(token, Place::Authorization),
             token::Shown::Basic(credential) => evidence.basic(credential),
             token::Shown::ConnectJwt(jwt) => evidence.connect_jwt(jwt),
@@ -157,7 +237,7 @@ impl<'p> Evidence<'_, 'p> {
             return;
         }
         let digest = gate_key::digest(secret);
-        let Some(credential) = self.credentials.by_digest.get(&digest) else {
+        let Some(credential) = self.credentials.by_digest.get(&TokenDigest(digest)) else {
             self.outcome.unknown = true;
             // A gate key is worth nothing upstream, so there is nothing to observe about one.
             self.outcome.unknown_digest = (!gate_key::has_form(secret)).then_some(digest);
@@ -184,7 +264,7 @@ impl<'p> Evidence<'_, 'p> {
 
     fn connect_jwt(&mut self, jwt: &str) {
         self.outcome.pieces += 1;
-        match connect_jwt::verify(jwt, self.credentials, self.request, self.now_ms) {
+        match connect_jwt::verify(jwt, self.credentials, self.request, self.request.shown_ms(self.now_ms)) {
             Ok(credential) if self.gate.identify.connect_jwt => {
                 self.outcome.url_signed = true;
                 self.accept(credential);
@@ -251,6 +331,7 @@ impl KeyPlaces {
 ///
 /// # Errors
 /// [`Reason::UnknownTenant`] where they differ or none is named. `base_tenant` is the `{tenant}` of a base path.
+#[inline]
 pub fn request_tenant<'g>(
     gate: &'g GateRules,
     request: &RequestView<'_>,
@@ -267,6 +348,7 @@ pub fn request_tenant<'g>(
 }
 
 /// The tenant that gate and request name, whoever calls. `None`: none, or only a credential could tell.
+#[inline]
 pub fn gate_tenant<'g>(
     gate: &'g GateRules,
     request: &RequestView<'_>,

@@ -5,22 +5,24 @@
 //! in every container touched, and (b) in no vocabulary that has a line left does every line contain a revoked scope.
 
 mod reason;
+mod shadow;
 mod standing;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Line, Needs, Operation, OperationId, VariantMask, VocabularySet};
+use super::catalog::{Catalog, Line, Needs, Operation, OperationId, VariantMask, VocabularyLines, VocabularySet};
 use super::policy::Policy;
 use super::policy::app::{App, LinkedPart, ProductId};
 use super::policy::area::{AreaContext, Met};
 use super::policy::condition::CallerFacts;
 use super::policy::link::LinkedGuardrail;
-use super::policy::part::{Grant, Revocation, Takes};
+use super::policy::part::{Grant, Part, Revocation, Takes};
 use super::reason::Reason;
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::{ContainerRef, Reach, Touched};
 
+pub use shadow::{Document, shadowing};
 pub use standing::{Standing, standing};
 
 /// Everything that one judgement is made of.
@@ -36,20 +38,38 @@ pub struct Question<'q> {
     pub vocabularies: VocabularySet,
     pub operation: OperationId,
     pub touched: &'q Touched<'q>,
+    /// What the answer needs on top of what the operation does: part of every line, as the operation's own guards are.
+    pub answer_guard: Option<ScopeId>,
     /// The gate takes names for what they are written as: what does not match is another container.
     pub names_as_written: bool,
 }
 
 /// Which rules count besides the enforced ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum Mode<'m> {
     Enforced,
     /// Shadow revocations take.
     WithShadowRevocations,
+    /// Those of this one document do.
+    WithShadowOf(Document<'m>),
     /// Shadow grants give.
     WithShadowGrants,
     /// As if one more grant gave every scope and guard, `in: all`, to every actor and user (`observe`).
     WithEverythingGranted,
+    /// The same, and the shadow revocations of this one document take.
+    WithEverythingGrantedAndShadowOf(Document<'m>),
+}
+
+impl Mode<'_> {
+    #[inline(always)]
+    fn counts(self, revocation: &Revocation, part: &Part) -> bool {
+        !revocation.shadow
+            || match self {
+                Self::Enforced | Self::WithShadowGrants | Self::WithEverythingGranted => false,
+                Self::WithShadowRevocations => true,
+                Self::WithShadowOf(document) | Self::WithEverythingGrantedAndShadowOf(document) => document.is(part),
+            }
+    }
 }
 
 /// Why a request is refused, for the log and for the answer.
@@ -83,38 +103,54 @@ pub enum RuleKind {
     Suspension,
 }
 
+/// Whether the request passes by the enforced rules: all that is asked about nearly every request. As a part of its
+/// caller it needs half the instructions, so it and what it calls are never calls, though they are long.
+#[inline(always)]
+pub fn passes_enforced(question: &Question<'_>) -> bool {
+    judged(question, Mode::Enforced)
+}
+
 /// Whether the request passes by the rules of this mode.
-pub fn passes(question: &Question<'_>, mode: Mode) -> bool {
+pub fn passes(question: &Question<'_>, mode: Mode<'_>) -> bool {
+    judged(question, mode)
+}
+
+#[inline(always)]
+fn judged(question: &Question<'_>, mode: Mode<'_>) -> bool {
     let Some(operation) = question.operation() else { return false };
     match &operation.needs {
         Needs::Unknown => false,
         Needs::None { .. } => {
-            let mut needed = operation.all_scopes;
+            let mut needed = question.all_scopes(operation);
             needed.insert(question.catalog.gate_call);
-            let taken = question.taken_of(&needed, mode);
+            let mut taken = Taken::NOTHING;
+            question.gather(&needed, mode, &mut taken);
             question.has_all_held(operation, &[question.catalog.gate_call], &taken, mode)
         }
         Needs::Lines(_) => {
-            let taken = question.taken_of(&operation.all_scopes, mode);
-            every_variant(operation, question.touched, |variant| {
-                !question.revoked_in_a_vocabulary(operation, variant, &taken)
-                    && question.line_held(operation, variant, &taken, mode)
-            })
+            let mut taken = Taken::NOTHING;
+            match question.answer_guard {
+                None => question.gather(&operation.all_scopes, mode, &mut taken),
+                Some(_) => question.gather(&question.all_scopes(operation), mode, &mut taken),
+            }
+            match operation.variants {
+                VariantMask::ALL => question.passes_as(operation, VariantMask::ALL, &taken, mode),
+                _ => every_variant(question, operation, &taken, mode),
+            }
         }
     }
 }
 
-/// Whether it holds in each variant that the request may be. No value that the fact could have leaves nothing to judge
+/// Whether it passes in each variant that the request may be. No value that the fact could have leaves nothing to judge
 /// by: refused.
-fn every_variant(operation: &Operation, touched: &Touched<'_>, holds: impl Fn(VariantMask) -> bool) -> bool {
-    match operation.variants {
-        VariantMask::ALL => holds(VariantMask::ALL),
-        _ => touched.variants != VariantMask::NONE && touched.variants.each().all(holds),
-    }
+#[inline(never)]
+fn every_variant(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode<'_>) -> bool {
+    let variants = question.touched.variants;
+    variants != VariantMask::NONE && variants.each().all(|variant| question.passes_as(operation, variant, taken, mode))
 }
 
 /// Why the request does not pass; `None` where it does.
-pub fn refusal(question: &Question<'_>, mode: Mode) -> Option<Refused> {
+pub fn refusal(question: &Question<'_>, mode: Mode<'_>) -> Option<Refused> {
     (!passes(question, mode)).then(|| reason::find(question, mode))
 }
 
@@ -161,15 +197,36 @@ fn left(lines: &[Line], variant: VariantMask) -> impl Iterator<Item = &Line> {
 #[derive(Debug, Clone, Copy)]
 pub struct Taken {
     everything: bool,
+    /// Whether there is anything in `scopes`: mostly there is not, and they are a cache line to look through.
+    some: bool,
     scopes: ScopeSet,
 }
 
 impl Taken {
-    pub const NOTHING: Self = Self { everything: false, scopes: ScopeSet::EMPTY };
+    pub const NOTHING: Self = Self { everything: false, some: false, scopes: ScopeSet::EMPTY };
 
     #[inline]
     pub fn takes(&self, scope: ScopeId) -> bool {
-        self.everything || self.scopes.contains(scope)
+        self.everything || self.some && self.scopes.contains(scope)
+    }
+
+    /// Whether it takes any of these.
+    #[inline]
+    fn takes_any(&self, scopes: &ScopeSet) -> bool {
+        self.everything || self.some && self.scopes.intersects(scopes)
+    }
+
+    fn by(&mut self, revocation: &Revocation, part: &Part) {
+        match revocation.takes {
+            Takes::Everything => self.everything = true,
+            Takes::Scopes(set) => match part.scope_set(set) {
+                Some(set) => {
+                    self.scopes.union_with(set);
+                    self.some = true;
+                }
+                None => self.everything = true,
+            },
+        }
     }
 }
 
@@ -197,6 +254,7 @@ impl<'q> Rules<'q> {
     }
 
     /// Whether a grant's terms are met, and its operations speak of ours.
+    #[inline(always)]
     fn grant_live(&self, grant: &Grant, question: &Question<'_>) -> bool {
         let condition = self.linked.part.condition(grant.condition);
         self.linked.part.speaks_of(grant.operations, question.operation)
@@ -210,8 +268,22 @@ impl<'q> Rules<'q> {
 }
 
 impl<'q> Question<'q> {
+    #[inline]
     pub fn operation(&self) -> Option<&'q Operation> {
         self.catalog.operations.get(usize::from(self.operation.0))
+    }
+
+    /// The operation's guards, and what the answer needs.
+    #[inline]
+    fn guards<'s>(&'s self, operation: &'s Operation) -> impl Iterator<Item = &'s ScopeId> + Clone {
+        operation.guards.iter().chain(&self.answer_guard)
+    }
+
+    /// Every scope in any line, and the guards.
+    fn all_scopes(&self, operation: &Operation) -> ScopeSet {
+        let mut all = operation.all_scopes;
+        self.answer_guard.into_iter().for_each(|guard| all.insert(guard));
+        all
     }
 
     fn area_context(&self, linked: &'q LinkedPart) -> AreaContext<'q> {
@@ -226,46 +298,73 @@ impl<'q> Question<'q> {
 
     /// Every part that can take: the app's own, then the guardrails that reach it.
     fn rules(&self) -> impl Iterator<Item = Rules<'q>> {
+        self.granting().chain(self.guardrails())
+    }
+
+    /// The guardrails that reach the app.
+    #[inline]
+    fn guardrails(&self) -> impl Iterator<Item = Rules<'q>> {
         let app = self.app.map(|(index, _)| index);
         let guardrails = self.policy.product(self.product).map_or(&[][..], |product| &product.guardrails[..]);
         let reached = guardrails.iter().filter(move |guardrail| guardrail.apps.reaches(app));
-        self.granting().chain(reached.map(|guardrail| Rules { linked: &guardrail.linked, guardrail: Some(guardrail) }))
+        reached.map(|guardrail| Rules { linked: &guardrail.linked, guardrail: Some(guardrail) })
+    }
+
+    /// Rules (a) and (b), for one value of the variant fact.
+    #[inline(always)]
+    fn passes_as(&self, operation: &Operation, variant: VariantMask, taken: &Taken, mode: Mode<'_>) -> bool {
+        !self.revoked_in_a_vocabulary(operation, variant, taken) && self.line_held(operation, variant, taken, mode)
     }
 
     /// What the revocations that reach this request take from it.
-    fn taken(&self, mode: Mode) -> Taken {
-        self.taken_of(&ScopeSet::ALL, mode)
-    }
-
-    /// The same as far as these scopes go: a revocation that takes none of them is not looked at any further.
-    fn taken_of(&self, needed: &ScopeSet, mode: Mode) -> Taken {
+    fn taken(&self, mode: Mode<'_>) -> Taken {
         let mut taken = Taken::NOTHING;
-        self.rules().for_each(|rules| {
-            let part = &rules.linked.part;
-            for revocation in &part.revocations {
-                let counts = !revocation.shadow || mode == Mode::WithShadowRevocations;
-                if !counts || taken.everything || !part.takes_any(revocation, needed) || !rules.hits(revocation, self) {
-                    continue;
-                }
-                match revocation.takes {
-                    Takes::Everything => taken.everything = true,
-                    Takes::Scopes(set) => match part.scope_set(set) {
-                        Some(set) => taken.scopes.union_with(set),
-                        None => taken.everything = true,
-                    },
-                }
-            }
-        });
+        self.gather(&ScopeSet::ALL, mode, &mut taken);
         taken
     }
 
+    /// The same as far as these scopes go: a revocation that takes none of them is not looked at any further.
+    #[inline(always)]
+    fn gather(&self, needed: &ScopeSet, mode: Mode<'_>, taken: &mut Taken) {
+        for rules in self.granting() {
+            self.take(&rules, needed, mode, taken);
+        }
+        for rules in self.guardrails() {
+            self.take(&rules, needed, mode, taken);
+        }
+    }
+
+    #[inline(always)]
+    fn take(&self, rules: &Rules<'_>, needed: &ScopeSet, mode: Mode<'_>, taken: &mut Taken) {
+        let part = &rules.linked.part;
+        for revocation in &part.revocations {
+            if mode.counts(revocation, part)
+                && !taken.everything
+                && part.takes_any(revocation, needed)
+                && rules.hits(revocation, self)
+            {
+                taken.by(revocation, part);
+            }
+        }
+    }
+
     /// Rule (b): some vocabulary has lines left, and each contains a revoked scope.
+    #[inline(always)]
     fn revoked_in_a_vocabulary(&self, operation: &Operation, variant: VariantMask, taken: &Taken) -> bool {
         let Needs::Lines(vocabularies) = &operation.needs else { return true };
-        if !taken.everything && !taken.scopes.intersects(&operation.all_scopes) {
-            return false;
-        }
-        let guard_taken = operation.guards.iter().any(|guard| taken.takes(*guard));
+        let answer_guard_taken = self.answer_guard.is_some_and(|guard| taken.takes(guard));
+        (answer_guard_taken || taken.takes_any(&operation.all_scopes))
+            && self.takes_each_line(vocabularies, operation, variant, taken)
+    }
+
+    fn takes_each_line(
+        &self,
+        vocabularies: &[VocabularyLines],
+        operation: &Operation,
+        variant: VariantMask,
+        taken: &Taken,
+    ) -> bool {
+        let guard_taken = self.guards(operation).any(|guard| taken.takes(*guard));
         vocabularies.iter().any(|vocabulary| {
             let mut lines = left(&vocabulary.lines, variant).peekable();
             lines.peek().is_some()
@@ -274,54 +373,107 @@ impl<'q> Question<'q> {
     }
 
     /// Rule (a): a line left, in a vocabulary that the credential can use, is held whole in every container touched.
-    fn line_held(&self, operation: &Operation, variant: VariantMask, taken: &Taken, mode: Mode) -> bool {
+    #[inline(always)]
+    fn line_held(&self, operation: &Operation, variant: VariantMask, taken: &Taken, mode: Mode<'_>) -> bool {
         let Needs::Lines(vocabularies) = &operation.needs else { return false };
-        let mut usable = vocabularies.iter().filter(|vocabulary| self.vocabularies.contains(vocabulary.vocabulary));
-        usable.any(|vocabulary| {
-            left(&vocabulary.lines, variant).any(|line| self.has_all_held(operation, &line.scopes, taken, mode))
-        })
+        for vocabulary in vocabularies {
+            if !self.vocabularies.contains(vocabulary.vocabulary) {
+                continue;
+            }
+            for line in &vocabulary.lines {
+                if line.when.intersects(variant) && self.has_all_held(operation, &line.scopes, taken, mode) {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Whether a line and the operation's guards are held, none of them taken.
-    fn has_all_held(&self, operation: &Operation, line: &[ScopeId], taken: &Taken, mode: Mode) -> bool {
-        let held = |scope: &ScopeId| !taken.takes(*scope) && self.held(*scope, mode);
-        line.iter().all(held) && operation.guards.iter().all(held)
+    #[inline(always)]
+    fn has_all_held(&self, operation: &Operation, line: &[ScopeId], taken: &Taken, mode: Mode<'_>) -> bool {
+        self.all_held(line, taken, mode)
+            && (operation.guards.is_empty() || self.all_held(&operation.guards, taken, mode))
+            && self.answer_guard.is_none_or(|guard| self.all_held(&[guard], taken, mode))
+    }
+
+    #[inline(always)]
+    fn all_held(&self, scopes: &[ScopeId], taken: &Taken, mode: Mode<'_>) -> bool {
+        for scope in scopes {
+            if taken.takes(*scope) || !self.held(*scope, mode) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether a scope is granted in everything that is touched.
-    fn held(&self, scope: ScopeId, mode: Mode) -> bool {
+    #[inline(always)]
+    fn held(&self, scope: ScopeId, mode: Mode<'_>) -> bool {
         match (&self.touched.reach, mode) {
-            (_, Mode::WithEverythingGranted) => true,
+            (_, Mode::WithEverythingGranted | Mode::WithEverythingGrantedAndShadowOf(_)) => true,
             (Reach::Nothing | Reach::Tenant, _) => self.held_in(scope, None, mode),
             (Reach::Containers(containers), _) => {
-                containers.as_slice().iter().all(|container| self.held_in(scope, Some(container), mode))
+                for container in containers.as_slice() {
+                    if !self.held_in(scope, Some(container), mode) {
+                        return false;
+                    }
+                }
+                true
             }
         }
     }
 
-    fn held_in(&self, scope: ScopeId, container: Option<&ContainerRef<'_>>, mode: Mode) -> bool {
-        self.granting().any(|rules| {
-            let part = &rules.linked.part;
-            if scope == self.catalog.gate_call {
-                // Held wherever, as whom and as long as any live grant holds, whatever its operations.
-                let mut grants = part.grants.iter().filter(|grant| !grant.shadow || mode == Mode::WithShadowGrants);
-                return grants.any(|grant| {
-                    let free = Grant { operations: None, ..*grant };
-                    rules.grant_live(&free, self) && self.in_area(&rules, grant, container)
-                });
+    #[inline(always)]
+    fn held_in(&self, scope: ScopeId, container: Option<&ContainerRef<'_>>, mode: Mode<'_>) -> bool {
+        for rules in self.granting() {
+            let given = match scope == self.catalog.gate_call {
+                true => self.may_call_in(&rules, container, mode),
+                false => self.given_in(&rules, scope, container, mode),
+            };
+            if given {
+                return true;
             }
-            let gives = |grant: &&Grant| rules.grant_live(grant, self) && self.in_area(&rules, grant, container);
-            part.giving(scope).any(|grant| gives(&grant))
-                || (mode == Mode::WithShadowGrants && part.has_shadow && {
-                    let shadow = part.grants.iter().filter(|grant| grant.shadow);
-                    let giving =
-                        shadow.filter(|grant| part.scope_set(grant.scopes).is_some_and(|set| set.contains(scope)));
-                    giving.into_iter().any(|grant| gives(&grant))
-                })
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn given_in(
+        &self,
+        rules: &Rules<'q>,
+        scope: ScopeId,
+        container: Option<&ContainerRef<'_>>,
+        mode: Mode<'_>,
+    ) -> bool {
+        let part = &rules.linked.part;
+        let gives = |grant: &Grant| rules.grant_live(grant, self) && self.in_area(rules, grant, container);
+        for grant in part.giving(scope) {
+            if gives(grant) {
+                return true;
+            }
+        }
+        if part.giving_broadly(scope).any(gives) {
+            return true;
+        }
+        mode == Mode::WithShadowGrants && part.has_shadow && {
+            let shadow = part.grants.iter().filter(|grant| grant.shadow);
+            let mut giving = shadow.filter(|grant| part.scope_set(grant.scopes).is_some_and(|set| set.contains(scope)));
+            giving.any(gives)
+        }
+    }
+
+    /// `gate:call` is held wherever, as whom and as long as any live grant holds, whatever its operations.
+    fn may_call_in(&self, rules: &Rules<'q>, container: Option<&ContainerRef<'_>>, mode: Mode<'_>) -> bool {
+        let grants = rules.linked.part.grants.iter();
+        grants.filter(|grant| !grant.shadow || mode == Mode::WithShadowGrants).any(|grant| {
+            let free = Grant { operations: None, ..*grant };
+            rules.grant_live(&free, self) && self.in_area(rules, grant, container)
         })
     }
 
     /// Whether a grant holds where the request reaches.
+    #[inline(always)]
     fn in_area(&self, rules: &Rules<'q>, grant: &Grant, container: Option<&ContainerRef<'_>>) -> bool {
         let Some(area) = rules.linked.part.area(grant.area) else { return false };
         let context = self.area_context(rules.linked);

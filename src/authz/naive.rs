@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::catalog::{Catalog, KindId, OperationId, VariantMask, VocabularySet};
 use super::judge::{Mode, Question, passes, refusal};
 use super::policy::app::ProductId;
+use super::policy::cells::widening;
 use super::policy::compile::{Context, compile};
 use super::policy::condition::{Actor, CallerFacts};
 use super::policy::document::*;
@@ -43,11 +44,14 @@ struct Call {
     tenant: &'static str,
     actor: ActorWord,
     user: Option<&'static str>,
+    pipeline: Option<&'static str>,
     vocabularies: Vec<&'static str>,
     operation: usize,
     what: What,
     /// Names of the variants that the call may be.
     variants: Vec<&'static str>,
+    /// It was answered with a redirect that only `gate:mint` lets pass.
+    redirected: bool,
     now: i64,
 }
 
@@ -56,6 +60,14 @@ struct Call {
 enum Because {
     Revocation,
     Want,
+}
+
+impl Call {
+    /// The operation's guards, and what its answer needs.
+    fn guards(&self) -> Vec<&'static str> {
+        let own = OPERATIONS[self.operation].guards.iter().copied();
+        own.chain(self.redirected.then_some("gate:mint")).collect()
+    }
 }
 
 /// The decision, read off the documents.
@@ -70,7 +82,7 @@ fn naive(documents: &[Document], call: &Call) -> Option<Because> {
             let lines = operation.lines.iter().filter(|line| line.vocabulary == vocabulary);
             let lines =
                 lines.filter(|line| line.when.is_empty() || variant.is_some_and(|one| line.when.contains(&one)));
-            lines.map(|line| line.scopes.iter().chain(operation.guards).copied().collect()).collect()
+            lines.map(|line| line.scopes.iter().copied().chain(call.guards()).collect()).collect()
         };
         let revoked = |scope: &str| is_revoked(documents, call, operation.id, scope);
         let held = |scope: &str| is_granted(documents, call, operation.id, scope);
@@ -121,7 +133,14 @@ fn is_granted(documents: &[Document], call: &Call, operation: &str, scope: &str)
             })
         })
         .filter(|grant| !grant.shadow && grant.actors.iter().any(|actor| actor.value == call.actor))
+        .filter(|grant| grant.valid.from.is_none_or(|from| from <= call.now))
         .filter(|grant| grant.valid.until.is_none_or(|until| call.now < until))
+        .filter(|grant| {
+            grant.valid.after_install_ms.is_none_or(|span| still_after_install(documents, call, span) == Some(true))
+        })
+        .filter(|grant| grant.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) == Some(true)))
+        // No argument is told yet, so a limit on one is never met.
+        .filter(|grant| grant.arguments.is_empty())
         .filter(|grant| grant.users.as_ref().is_none_or(|users| knows_user(documents, users, call) == Some(true)))
         .filter(|grant| {
             let operations = grant.operations.as_ref();
@@ -178,7 +197,11 @@ fn is_revoked(documents: &[Document], call: &Call, operation: &str, scope: &str)
         rule.tenants.as_ref().is_none_or(|tenants| speaks_of_tenant(tenants, call.tenant))
             && rule.actors.as_ref().is_none_or(|actors| actors.iter().any(|actor| actor.value == call.actor))
             && rule.users.as_ref().is_none_or(|users| knows_user(documents, users, call) != Some(false))
+            && rule.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) != Some(false))
+            && rule.valid.from.is_none_or(|from| from <= call.now)
             && rule.valid.until.is_none_or(|until| call.now < until)
+            && rule.valid.after_install_ms.is_none_or(|span| still_after_install(documents, call, span) != Some(false))
+            && !(rule.unless_install_window && is_window_open(documents, call))
             && rule.operations.as_ref().is_none_or(|list| list.iter().any(|one| one.value == operation))
             && match &rule.scopes {
                 None | Some(Scopes::All(_)) => true,
@@ -204,6 +227,41 @@ fn speaks_of_tenant(tenants: &Tenants, tenant: &str) -> bool {
         Tenants::All(_) => true,
         Tenants::Named(names) => names.iter().any(|name| name.value == tenant),
     }
+}
+
+/// `None`: cannot be told.
+fn is_pipeline(names: &[Spanned<String>], call: &Call) -> Option<bool> {
+    call.pipeline.map(|pipeline| names.iter().any(|name| name.value == pipeline))
+}
+
+/// The times at which the caller's installation was made and at which commands opened a window for it, with the end of
+/// each window, as far as they have begun.
+fn windows_begun(documents: &[Document], call: &Call) -> Vec<(i64, i64)> {
+    let mut windows = Vec::new();
+    for document in documents {
+        let Body::App(app) = &document.body else { continue };
+        if app.app.value != call.app {
+            continue;
+        }
+        for installation in app.installations.iter().filter(|one| one.tenant.value == call.tenant) {
+            let installed = installation.installed_at.as_ref().map(|at| at.value);
+            windows.extend(installed.map(|at| (at, at + installation.install_window_ms)));
+        }
+        let opened = app.install_windows.iter().filter(|window| window.tenant.value == call.tenant);
+        windows.extend(opened.map(|window| (window.from, window.until)));
+    }
+    windows.retain(|(from, _)| *from <= call.now);
+    windows
+}
+
+fn is_window_open(documents: &[Document], call: &Call) -> bool {
+    windows_begun(documents, call).iter().any(|(_, until)| call.now < *until)
+}
+
+/// Whether so long after the latest of these starts is still to come. `None`: no start is known.
+fn still_after_install(documents: &[Document], call: &Call, span: i64) -> Option<bool> {
+    let latest = windows_begun(documents, call).into_iter().map(|(from, _)| from).max()?;
+    Some(call.now < latest + span)
 }
 
 /// `None`: cannot be told.
@@ -302,9 +360,29 @@ fn actors() -> impl Strategy<Value = Vec<Spanned<ActorWord>>> {
         .prop_map(|actors| actors.into_iter().map(spanned).collect())
 }
 
+/// Each span ends, begins or holds right at the time of the call, or a moment to either side of it.
 fn valid() -> impl Strategy<Value = Valid> {
-    let until = prop_oneof![4 => Just(None), 1 => Just(Some(NOW - 1)), 1 => Just(Some(NOW + 1))];
-    until.prop_map(|until| Valid { until, ..Valid::default() })
+    let time =
+        || prop_oneof![6 => Just(None), 1 => proptest::sample::select(&[NOW - 1, NOW, NOW + 1][..]).prop_map(Some)];
+    let span = prop_oneof![4 => Just(None), 1 => proptest::sample::select(&[1, 5, 6, 101][..]).prop_map(Some)];
+    (time(), time(), span).prop_map(|(from, until, after_install_ms)| Valid {
+        from,
+        until,
+        after_install_ms,
+        at: At::default(),
+    })
+}
+
+const PIPELINES: &[&str] = &["p1", "p2"];
+
+fn pipelines() -> impl Strategy<Value = Option<Vec<Spanned<String>>>> {
+    proptest::option::weighted(0.2, subset(PIPELINES, 1))
+}
+
+/// A limit on an argument that no catalog tells.
+fn arguments() -> impl Strategy<Value = Vec<(Spanned<String>, Vec<Spanned<String>>)>> {
+    let limit = || vec![(spanned("webhook_host".to_owned()), vec![spanned("example.com".to_owned())])];
+    prop_oneof![19 => Just(Vec::new()), 1 => Just(limit())]
 }
 
 fn tenants() -> impl Strategy<Value = Option<Tenants>> {
@@ -332,8 +410,9 @@ fn grant() -> impl Strategy<Value = GrantRule> {
         1 => subset(toy::OPERATION_IDS, 2).prop_map(|operations| (None, Some(operations))),
         1 => (scopes(), subset(toy::OPERATION_IDS, 2)).prop_map(|(scopes, operations)| (Some(scopes), Some(operations))),
     ];
-    (what, actors(), within(), tenants(), users(), valid(), proptest::bool::weighted(0.1)).prop_map(
-        |((scopes, operations), actors, within, tenants, users, valid, shadow)| GrantRule {
+    let terms = (actors(), users(), pipelines(), valid(), arguments());
+    (what, within(), tenants(), terms, proptest::bool::weighted(0.1)).prop_map(
+        |((scopes, operations), within, tenants, (actors, users, pipelines, valid, arguments), shadow)| GrantRule {
             at: At { line: 1, column: 1 },
             purpose: None,
             required: false,
@@ -343,9 +422,9 @@ fn grant() -> impl Strategy<Value = GrantRule> {
             tenants: tenants_for(&within, tenants),
             within,
             users,
-            pipelines: None,
+            pipelines,
             valid,
-            arguments: Vec::new(),
+            arguments,
             shadow,
             signed: Signed::default(),
         },
@@ -360,11 +439,11 @@ fn revocation() -> impl Strategy<Value = RevocationRule> {
         proptest::option::of(actors()),
         within(),
         tenants(),
-        users(),
-        valid(),
+        (users(), pipelines()),
+        (valid(), proptest::bool::weighted(0.2)),
     );
     (parts, proptest::bool::weighted(0.1)).prop_map(
-        |((scopes, operations, actors, within, tenants, users, valid), shadow)| RevocationRule {
+        |((scopes, operations, actors, within, tenants, (users, pipelines), (valid, unless)), shadow)| RevocationRule {
             at: At { line: 1, column: 1 },
             scopes,
             operations,
@@ -372,9 +451,9 @@ fn revocation() -> impl Strategy<Value = RevocationRule> {
             tenants: tenants_for(&within, tenants),
             within,
             users,
-            pipelines: None,
+            pipelines,
             valid,
-            unless_install_window: false,
+            unless_install_window: unless,
             shadow,
             reason: spanned("because".to_owned()),
             signed: Signed::default(),
@@ -382,9 +461,36 @@ fn revocation() -> impl Strategy<Value = RevocationRule> {
     )
 }
 
+/// When an app was installed, and for how long its window then was open.
+fn installed() -> impl Strategy<Value = (Option<i64>, i64)> {
+    let at = proptest::sample::select(&[NOW - 100, NOW - 5, NOW][..]);
+    (proptest::option::weighted(0.8, at), proptest::sample::select(&[0, 1, 5, 6, 1_000][..]))
+}
+
+/// A window that a command opened.
+fn window(tenants: &'static [&'static str]) -> impl Strategy<Value = InstallWindow> {
+    let times = [(NOW - 5, NOW), (NOW - 3, NOW + 3), (NOW, NOW + 1), (NOW + 1, NOW + 9)];
+    (proptest::sample::select(tenants), proptest::sample::select(times.to_vec())).prop_map(|(tenant, (from, until))| {
+        InstallWindow {
+            at: At::default(),
+            tenant: spanned(tenant.to_owned()),
+            from,
+            until,
+            reason: "because".to_owned(),
+            signed: Signed::default(),
+        }
+    })
+}
+
 fn app(name: &'static str, tenants: &'static [&'static str]) -> impl Strategy<Value = Document> {
     let grants = proptest::collection::vec(grant(), 0..5);
-    (grants, proptest::collection::vec(revocation(), 0..3)).prop_map(move |(grants, revocations)| {
+    let rules = (grants, proptest::collection::vec(revocation(), 0..3));
+    let windows = proptest::collection::vec(window(tenants), 0..2);
+    (rules, installed(), windows).prop_map(move |((mut grants, revocations), (installed, window_ms), windows)| {
+        if installed.is_none() {
+            // In a grant it would be a load error: there is nothing to count from.
+            grants.iter_mut().for_each(|grant| grant.valid.after_install_ms = None);
+        }
         let user = |tenant: &str| Credential {
             at: At::default(),
             kind: spanned("person".to_owned()),
@@ -396,8 +502,8 @@ fn app(name: &'static str, tenants: &'static [&'static str]) -> impl Strategy<Va
             at: At::default(),
             tenant: spanned((*tenant).to_owned()),
             tenant_name: None,
-            installed_at: None,
-            install_window_ms: 0,
+            installed_at: installed.map(spanned),
+            install_window_ms: window_ms,
             credentials: vec![user(tenant)],
             observe_until: None,
         });
@@ -409,7 +515,7 @@ fn app(name: &'static str, tenants: &'static [&'static str]) -> impl Strategy<Va
                 installations: installations.collect(),
                 grants,
                 revocations,
-                install_windows: Vec::new(),
+                install_windows: windows,
                 suspensions: Vec::new(),
             }),
         }
@@ -481,19 +587,23 @@ fn call() -> impl Strategy<Value = Call> {
         proptest::sample::select(&["t1", "t2"][..]),
         proptest::sample::select(&[ActorWord::App, ActorWord::User][..]),
         proptest::sample::select(&[None, Some("u1"), Some("u2"), Some("u3")][..]),
+        proptest::sample::select(&[None, Some("p1"), Some("p2")][..]),
     );
     let vocabularies = proptest::sample::subsequence(toy::VOCABULARIES, 1..=2);
     let variants = proptest::sample::subsequence(VARIANTS, 1..=VARIANTS.len());
-    (who, vocabularies, 0..OPERATIONS.len(), what, variants).prop_map(
-        |((app, tenant, actor, user), vocabularies, operation, what, variants)| Call {
+    let redirected = proptest::bool::weighted(0.25);
+    (who, vocabularies, 0..OPERATIONS.len(), what, variants, redirected).prop_map(
+        |((app, tenant, actor, user, pipeline), vocabularies, operation, what, variants, redirected)| Call {
             app,
             tenant,
             actor,
             user,
+            pipeline,
             vocabularies,
             operation,
             what,
             variants,
+            redirected,
             now: NOW,
         },
     )
@@ -533,8 +643,9 @@ fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl F
                     Named::Unknown => ContainerName::Unknown,
                 },
             });
-            let first = ContainerList::one(refs.next().unwrap());
-            Reach::Containers(refs.fold(first, ContainerList::push))
+            let mut list = ContainerList::one(refs.next().unwrap());
+            refs.for_each(|container| list.push(container));
+            Reach::Containers(list)
         }
     };
     let bit = |variant: &&str| 1 << VARIANTS.iter().position(|one| one == variant).unwrap();
@@ -546,8 +657,8 @@ fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl F
         ActorWord::App => Actor::App,
         ActorWord::User => Actor::User,
     };
-    let caller =
-        CallerFacts { tenant: call.tenant, installation, actor, user: call.user, pipeline: None, now_ms: call.now };
+    let Call { tenant, user, pipeline, now: now_ms, .. } = *call;
+    let caller = CallerFacts { tenant, installation, actor, user, pipeline, now_ms };
     ask(&Question {
         catalog,
         policy,
@@ -557,6 +668,7 @@ fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl F
         vocabularies: VocabularySet(call.vocabularies.iter().map(vocabulary).sum()),
         operation: OperationId(call.operation as u16),
         touched: &touched,
+        answer_guard: call.redirected.then_some(catalog.gate_mint),
         names_as_written: false,
     })
 }
@@ -567,7 +679,7 @@ fn permits(toy: &Toy, documents: &[Document], call: &Call) -> bool {
 }
 
 /// How many ways there are to narrow a grant.
-const NARROWINGS: usize = 7;
+const NARROWINGS: usize = 10;
 
 /// Takes something from a grant, or nothing where it has none of that to give.
 fn narrow(grant: &mut GrantRule, how: usize) {
@@ -598,6 +710,11 @@ fn narrow(grant: &mut GrantRule, how: usize) {
                 kinds.iter_mut().for_each(|(_, words)| words.truncate(1));
             }
         }
+        6 => {
+            let _ = grant.pipelines.get_or_insert(vec![spanned("p1".to_owned())]);
+        }
+        7 => grant.valid.from = Some(grant.valid.from.map_or(NOW + 1, |from| from + 1)),
+        8 => grant.valid.after_install_ms = grant.valid.after_install_ms.map(|span| span - 1),
         _ => match &mut grant.tenants {
             Some(Tenants::Named(names)) => names.truncate(1),
             None | Some(Tenants::All(_)) => grant.tenants = Some(Tenants::Named(vec![spanned("t1".to_owned())])),
@@ -613,6 +730,17 @@ fn app_of<'d>(documents: &'d mut [Document], name: &str) -> &'d mut AppDocument 
             _ => None,
         })
         .unwrap()
+}
+
+fn with_lasting_revocations(mut documents: Vec<Document>) -> Vec<Document> {
+    for document in &mut documents {
+        match &mut document.body {
+            Body::App(app) => app.revocations.iter_mut().for_each(|rule| rule.valid = Valid::default()),
+            Body::Guardrail(rail) => rail.revocations.iter_mut().for_each(|rule| rule.valid = Valid::default()),
+            _ => {}
+        }
+    }
+    documents
 }
 
 proptest! {
@@ -706,7 +834,9 @@ proptest! {
     ) {
         let operation = &OPERATIONS[call.operation];
         // In some vocabulary every line contains the scope, or one that implies it, in a variant that the call may be.
-        let takes = |line: &toy::ToyLine| line.scopes.iter().chain(operation.guards).any(|one| implied_by(one).contains(scope));
+        let takes = |line: &toy::ToyLine| {
+            line.scopes.iter().copied().chain(call.guards()).any(|one| implied_by(one).contains(scope))
+        };
         let taken = call.variants.iter().any(|variant| {
             toy::VOCABULARIES.iter().any(|vocabulary| {
                 let of_it = operation.lines.iter().filter(|line| line.vocabulary == *vocabulary);
@@ -727,7 +857,9 @@ proptest! {
             tenants: Some(Tenants::All(At::default())),
             within: In::All(At::default()),
             users: None,
+            pipelines: None,
             valid: Valid::default(),
+            unless_install_window: false,
             shadow: false,
             ..rule
         });
@@ -735,10 +867,20 @@ proptest! {
     }
 
     #[test]
+    fn a_redirect_passes_only_where_its_request_does_and_the_guard_is_held(documents in documents(), call in call()) {
+        let toy = Toy::new();
+        let (asked, redirected) = (Call { redirected: false, ..call.clone() }, Call { redirected: true, ..call });
+        let held = is_granted(&documents, &asked, OPERATIONS[asked.operation].id, "gate:mint")
+            && !is_revoked(&documents, &asked, OPERATIONS[asked.operation].id, "gate:mint");
+        let both = permits(&toy, &documents, &asked) && held;
+        prop_assert_eq!(both, permits(&toy, &documents, &redirected));
+    }
+
+    #[test]
     fn law_9_losing_a_fact_permits_nothing_new(documents in documents(), call in call()) {
         let toy = Toy::new();
         let permitted = permits(&toy, &documents, &call);
-        let mut poorer = vec![Call { user: None, ..call.clone() }, Call { variants: VARIANTS.to_vec(), ..call.clone() }];
+        let mut poorer = vec![Call { user: None, ..call.clone() }, Call { pipeline: None, ..call.clone() }, Call { variants: VARIANTS.to_vec(), ..call.clone() }];
         if let What::Containers(names) = &call.what {
             let unknown = names.iter().map(|_| Named::Unknown).collect();
             poorer.push(Call { what: What::Containers(unknown), ..call.clone() });
@@ -754,17 +896,117 @@ proptest! {
     }
 
     #[test]
-    fn law_2_later_is_never_more_where_only_grants_end(documents in documents(), call in call()) {
+    fn law_2_closing_an_install_window_permits_nothing_new(documents in documents(), call in call()) {
         let toy = Toy::new();
-        let mut lasting = documents.clone();
+        // A revocation that is counted from the window's start would end earlier without it.
+        let open = with_lasting_revocations(documents);
+        let mut closed = open.clone();
+        let app = app_of(&mut closed, call.app);
+        app.install_windows.clear();
+        app.installations.iter_mut().for_each(|installation| installation.install_window_ms = 0);
+        prop_assert!(permits(&toy, &open, &call) || !permits(&toy, &closed, &call));
+    }
+
+    #[test]
+    fn law_2_later_is_never_more_where_grants_only_end(documents in documents(), call in call()) {
+        let toy = Toy::new();
+        let mut lasting = with_lasting_revocations(documents);
         for document in &mut lasting {
-            match &mut document.body {
-                Body::App(app) => app.revocations.iter_mut().for_each(|rule| rule.valid = Valid::default()),
-                Body::Guardrail(rail) => rail.revocations.iter_mut().for_each(|rule| rule.valid = Valid::default()),
-                _ => {}
+            if let Body::App(app) = &mut document.body {
+                app.grants.iter_mut().for_each(|rule| rule.valid.from = None);
+                // Opening a window gives.
+                app.install_windows.retain(|window| window.from <= NOW);
             }
         }
         let later = Call { now: NOW + 10, ..call.clone() };
         prop_assert!(permits(&toy, &lasting, &call) || !permits(&toy, &lasting, &later));
     }
+}
+
+// Each case compares two policies both ways, which takes longer than judging by them.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 500, ..ProptestConfig::default() })]
+
+    /// Whatever a change lets through, at any later time too, `diff` has called wider; both ways.
+    #[test]
+    fn a_comparison_misses_nothing_that_a_call_shows(
+        documents in documents(), call in call(), change in 0..CHANGES, which in any::<prop::sample::Index>(), other in documents(), later in 0..10i64
+    ) {
+        let toy = Toy::new();
+        let changed = with_change(&documents, &call, change, which, &other);
+        let (one, two) = (compiled(&toy, &documents), compiled(&toy, &changed));
+        let call = Call { now: NOW + later, ..call };
+        let passes = |policy: &Policy| with_question(&toy.catalog, policy, &call, |question| passes(question, Mode::Enforced));
+        for (before, after) in [(&one, &two), (&two, &one)] {
+            let wider = widening(before, after, &toy.catalogs, NOW);
+            prop_assert!(!passes(after) || passes(before) || !wider.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_comparison_calls_nothing_wider_that_only_takes(
+        documents in documents(), call in call(), which in any::<prop::sample::Index>(), how in 0..NARROWINGS, more in revocation()
+    ) {
+        let toy = Toy::new();
+        let mut less = documents.clone();
+        let app = app_of(&mut less, call.app);
+        if !app.grants.is_empty() {
+            let index = which.index(app.grants.len());
+            narrow(&mut app.grants[index], how);
+        }
+        app.revocations.push(more);
+        app.grants.reverse();
+        less.reverse();
+        let wider = widening(&compiled(&toy, &documents), &compiled(&toy, &less), &toy.catalogs, NOW);
+        prop_assert!(wider.is_empty(), "{:?}", wider.words(false));
+    }
+}
+
+/// How many ways there are to change a policy.
+const CHANGES: usize = 9;
+
+/// Changes one thing; whether it gives or takes depends on the rest.
+fn with_change(
+    documents: &[Document],
+    call: &Call,
+    change: usize,
+    which: prop::sample::Index,
+    other: &[Document],
+) -> Vec<Document> {
+    let mut changed = documents.to_vec();
+    let mut others = other.to_vec();
+    let of_other = app_of(&mut others, call.app).clone();
+    for document in &mut changed {
+        match &mut document.body {
+            Body::App(app) if app.app.value == call.app => match change {
+                0 if !app.grants.is_empty() => drop(app.grants.remove(which.index(app.grants.len()))),
+                1 if !app.revocations.is_empty() => drop(app.revocations.remove(which.index(app.revocations.len()))),
+                2 if !app.grants.is_empty() => {
+                    let index = which.index(app.grants.len());
+                    narrow(&mut app.grants[index], which.index(NARROWINGS));
+                }
+                3 => app.install_windows.clear(),
+                // `after_install` without the time of it would not compile.
+                4 => app.installations.iter_mut().zip(&of_other.installations).for_each(|(own, theirs)| {
+                    own.install_window_ms = theirs.install_window_ms;
+                    if own.installed_at.is_some() && theirs.installed_at.is_some() {
+                        own.installed_at.clone_from(&theirs.installed_at);
+                    }
+                }),
+                5 => {
+                    app.grants = of_other.grants.clone();
+                    app.installations = of_other.installations.clone();
+                }
+                _ => {}
+            },
+            Body::Guardrail(_) if change == 6 => {
+                let rail = others.iter().find(|one| matches!(one.body, Body::Guardrail(_)));
+                *document = rail.unwrap().clone();
+            }
+            Body::Group(group) if change == 7 => group.users.truncate(1),
+            Body::Set(set) if change == 8 => set.containers.iter_mut().for_each(|(_, list)| list.truncate(1)),
+            _ => {}
+        }
+    }
+    changed
 }

@@ -20,6 +20,7 @@ pub fn canonical(raw: &str) -> Result<Cow<'_, str>, BadRequest> {
 }
 
 /// Decodes a segment of a canonical path, for comparison only.
+#[inline]
 pub fn decode_segment(segment: &str) -> Result<Cow<'_, str>, BadRequest> {
     if !segment.contains('%') {
         return Ok(Cow::Borrowed(segment));

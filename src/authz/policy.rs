@@ -10,7 +10,9 @@ pub mod credentials;
 pub mod document;
 pub mod file;
 pub mod link;
+pub mod moments;
 pub mod part;
+pub mod reach;
 pub mod store;
 
 pub use link::Policy;

@@ -13,7 +13,7 @@ pub mod query;
 use std::borrow::Cow;
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use argument::{Found, argument};
 pub use body::{BodyFacts, parse_body};
@@ -35,9 +35,13 @@ pub struct RequestView<'a> {
     pub query: &'a str,
     arguments: Pairs<'a>,
     pub headers: &'a HeaderMap,
+    authorization: Option<&'a HeaderValue>,
     /// Lower case, no port, no trailing dot.
     pub host: Cow<'a, str>,
+    /// As the caller wrote it beside the host.
+    pub port: Option<&'a str>,
     received: &'a str,
+    shown_ms: Option<i64>,
 }
 
 /// Headers and query may hold credentials, so they are never printed.
@@ -60,8 +64,8 @@ impl<'a> RequestView<'a> {
     /// Reads the head that hyper parsed.
     pub fn of(parts: &'a http::request::Parts) -> Result<Self, BadRequest> {
         head::check_method(&parts.method)?;
-        head::check_headers(&parts.headers)?;
-        let host = head::host(parts)?;
+        let authorization = head::check_headers(&parts.headers)?;
+        let (host, port) = head::host(parts)?;
         let target = parts.uri.path_and_query().ok_or(BadRequest("the request target has no path"))?;
         let query = target.query().unwrap_or_default();
         let arguments = query::parse(query)?;
@@ -72,9 +76,22 @@ impl<'a> RequestView<'a> {
             query,
             arguments,
             headers: &parts.headers,
+            authorization,
             host,
+            port,
             received: target.as_str(),
+            shown_ms: None,
         })
+    }
+
+    /// The same request, whose credential was shown at this Unix time in milliseconds and is judged later.
+    pub fn shown_at(self, shown_ms: i64) -> Self {
+        Self { shown_ms: Some(shown_ms), ..self }
+    }
+
+    /// When the credential was shown, of a request that is judged at `now_ms`.
+    pub fn shown_ms(&self, now_ms: i64) -> i64 {
+        self.shown_ms.unwrap_or(now_ms)
     }
 
     /// Path and query as received: what a signature over the URL covers.
@@ -112,8 +129,11 @@ impl<'a> RequestView<'a> {
             query,
             arguments,
             headers: self.headers,
+            authorization: self.authorization,
             host: Cow::Borrowed(&self.host),
+            port: self.port,
             received: target,
+            shown_ms: self.shown_ms,
         })
     }
 
@@ -125,6 +145,11 @@ impl<'a> RequestView<'a> {
     /// The arguments in the query.
     pub fn arguments(&self) -> Pairs<'a> {
         self.arguments
+    }
+
+    /// The one value of `Authorization`.
+    pub fn authorization(&self) -> Option<&'a HeaderValue> {
+        self.authorization
     }
 
     /// The values of a header that decides, each an element of a comma-separated list or not, as the catalog says.

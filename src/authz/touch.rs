@@ -65,6 +65,7 @@ impl<'r> ContainerList<'r> {
         Self::One([container])
     }
 
+    #[inline]
     pub fn as_slice(&self) -> &[ContainerRef<'r>] {
         match self {
             Self::One(one) => one,
@@ -73,15 +74,13 @@ impl<'r> ContainerList<'r> {
     }
 
     /// Adds a container that is not there yet.
-    pub fn push(self, container: ContainerRef<'r>) -> Self {
+    pub fn push(&mut self, container: ContainerRef<'r>) {
         if self.as_slice().contains(&container) {
-            return self;
+            return;
         }
-        let mut many = match self {
-            Self::One([one]) => vec![one],
-            Self::Many(many) => many,
-        };
-        many.push(container);
-        Self::Many(many)
+        match self {
+            Self::One([first]) => *self = Self::Many(vec![first.clone(), container]),
+            Self::Many(many) => many.push(container),
+        }
     }
 }

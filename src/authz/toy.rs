@@ -7,7 +7,8 @@ use super::catalog::*;
 use super::policy::compile::Catalogs;
 use super::scope::{ScopeId, ScopeSet};
 
-pub const SCOPES: &[&str] = &["ADMIN", "WRITE", "READ", "x:read", "x:write", "g:a", "g:b", "gate:deliver", "gate:call"];
+pub const SCOPES: &[&str] =
+    &["ADMIN", "WRITE", "READ", "x:read", "x:write", "g:a", "g:b", "gate:deliver", "gate:mint", "gate:call"];
 pub const IMPLIES: &[(&str, &str)] = &[("ADMIN", "WRITE"), ("WRITE", "READ")];
 pub const VOCABULARIES: &[&str] = &["chain", "classic", "granular"];
 pub const VARIANTS: &[&str] = &["public", "private", "im"];
@@ -95,7 +96,7 @@ fn scope(name: &str) -> Scope {
     let set = |names: Vec<&str>| -> ScopeSet { names.into_iter().map(id).collect() };
     let class = match name {
         "gate:call" => ScopeClass::Call,
-        "gate:deliver" => ScopeClass::Guard,
+        "gate:deliver" | "gate:mint" => ScopeClass::Guard,
         _ => ScopeClass::Vendor,
     };
     Scope {
@@ -134,10 +135,15 @@ fn operation(toy: &ToyOperation) -> Operation {
         variant_sources: Box::default(),
         variants: if conditional { VariantMask(0b111) } else { VariantMask::ALL },
         body: false,
+        websocket: false,
+        links: None,
+        reads_json: false,
+        undo: None,
+        remover: None,
     }
 }
 
-fn catalog() -> Catalog {
+pub fn catalog() -> Catalog {
     let project = ContainerKind {
         name: "project".into(),
         id: Some(Pattern::new("[0-9]+").unwrap()),
@@ -159,7 +165,9 @@ fn catalog() -> Catalog {
         kinds: Box::new([person]),
         variants: VARIANTS.iter().map(|name| (*name).into()).collect(),
         operations: OPERATIONS.iter().map(operation).collect(),
+        links: links::Links::default(),
         gate_call: id("gate:call"),
+        gate_mint: id("gate:mint"),
         vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),
         matcher: matcher::Matcher::default(),
     }

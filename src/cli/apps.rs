@@ -7,12 +7,16 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::load::{self, Loaded};
-use super::words::{count, other_side, time_text};
+use super::usage::{Left, left};
+use super::words::{count, time_text};
 use super::{Answer, Format, Output, SourceArgs};
 use crate::authz::catalog::Catalog;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::credentials::Proof;
+use crate::authz::policy::reach::other_side;
+use crate::control::admin::view::{AppView, InstallationView, SideView};
+use crate::control::usage::reading::Older;
 use crate::problem::escaped;
 
 #[derive(Debug, Args)]
@@ -34,7 +38,24 @@ pub fn run(args: &AppsArgs, output: &mut Output<'_>) -> Answer {
         (0u32..).zip(&policy.apps).filter_map(|(index, app)| Listed::of(&loaded, policy, index, app)).collect();
     match args.format {
         Format::Json => {
-            let apps: Vec<Value> = listed.iter().map(|one| one.json(now_ms)).collect();
+            let state = loaded.config.as_ref().and_then(|config| config.state.as_deref());
+            let (left, older) =
+                state.map_or_else(|| Ok(Default::default()), |state| left(state, None, &loaded.catalogs))?;
+            let with_left = |one: &Listed<'_>| {
+                let mut app = one.json(now_ms);
+                let own: Vec<Value> =
+                    left.iter().filter(|left| *left.made.app == *one.app.name).map(Left::json).collect();
+                let aggregated: Vec<&Older> = older.iter().filter(|older| *older.app == *one.app.name).collect();
+                // Without a state folder nobody knows: that is not "nothing".
+                let known = state.is_some();
+                if let Value::Object(members) = &mut app {
+                    let shown = |value: Value| if known { value } else { Value::Null };
+                    members.insert("outlasting".to_owned(), shown(json!(own)));
+                    members.insert("outlasting_older".to_owned(), shown(json!(aggregated)));
+                }
+                app
+            };
+            let apps: Vec<Value> = listed.iter().map(with_left).collect();
             writeln!(output.out, "{}", json!({ "apps": apps }))?;
         }
         Format::Human => {
@@ -43,6 +64,15 @@ pub fn run(args: &AppsArgs, output: &mut Output<'_>) -> Answer {
         }
     }
     Ok(true)
+}
+
+/// The first so many apps by name whose name is wanted.
+pub fn views(loaded: &Loaded, now_ms: i64, wanted: impl Fn(&str) -> bool, limit: usize) -> Vec<AppView> {
+    let Some(policy) = loaded.policy() else { return Vec::new() };
+    let mut named: Vec<(u32, &Arc<App>)> = (0u32..).zip(&policy.apps).filter(|(_, app)| wanted(&app.name)).collect();
+    named.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
+    let views = named.into_iter().filter_map(|(index, app)| Some(Listed::of(loaded, policy, index, app)?.view(now_ms)));
+    views.take(limit).collect()
 }
 
 struct Listed<'l> {
@@ -105,26 +135,40 @@ impl<'l> Listed<'l> {
     }
 
     fn json(&self, now_ms: i64) -> Value {
+        json!(self.view(now_ms))
+    }
+
+    fn view(&self, now_ms: i64) -> AppView {
         let app = self.app;
-        let installations = app.installations.iter().zip(&self.credentials).map(|(one, credentials)| {
-            json!({
-                "tenant": &*one.tenant,
-                "tenant_name": one.tenant_name.as_deref(),
-                "installed_at": one.installed_at_ms.map(time_text),
-                "install_window_open": one.window_open(now_ms),
-                "observe_until": one.observe_until_ms.map(time_text),
-                "observed": one.observed(now_ms),
-                "suspended": one.suspended.as_ref().map(|(file, line)| format!("{}:{line}", file.display())),
-                "credentials": credentials,
-            })
-        });
-        json!({
-            "app": &*app.name, "name": &*app.title, "contact": &*app.contact,
-            "product": &*self.catalog.product,
-            "installations": installations.collect::<Vec<_>>(),
-            "grants": self.grants, "revocations": self.revocations, "guardrails": self.guardrails,
-            "other_sides": self.sides.iter().map(|(scope, side)| json!({"scope": scope, "rules": side})).collect::<Vec<_>>(),
-        })
+        let installations = app.installations.iter().zip(&self.credentials);
+        let side =
+            |(scope, rules): &(&str, &'static str)| SideView { scope: (*scope).to_owned(), rules: (*rules).to_owned() };
+        AppView {
+            app: app.name.to_string(),
+            name: app.title.to_string(),
+            contact: app.contact.to_string(),
+            product: self.catalog.product.to_string(),
+            installations: installations
+                .map(|(one, credentials)| installation_view(one, credentials, now_ms))
+                .collect(),
+            grants: self.grants,
+            revocations: self.revocations,
+            guardrails: self.guardrails.iter().map(|name| (*name).to_owned()).collect(),
+            other_sides: self.sides.iter().map(side).collect(),
+        }
+    }
+}
+
+fn installation_view(one: &Installation, credentials: &BTreeMap<String, usize>, now_ms: i64) -> InstallationView {
+    InstallationView {
+        tenant: one.tenant.to_string(),
+        tenant_name: one.tenant_name.as_deref().map(str::to_owned),
+        installed_at: one.installed_at_ms.map(time_text),
+        install_window_open: one.window_open(now_ms),
+        observe_until: one.observe_until_ms.map(time_text),
+        observed: one.observed(now_ms),
+        suspended: one.suspended.as_ref().map(|(file, line)| format!("{}:{line}", file.display())),
+        credentials: credentials.clone(),
     }
 }
 

@@ -35,6 +35,35 @@ pub struct Question {
     /// A path with its query, or a whole URL.
     pub target: String,
     pub body: Option<Vec<u8>>,
+    pub words: Words,
+}
+
+/// How whoever asks writes what a question may hold: a refusal says what to write in these words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Words {
+    /// `--kind oauth`
+    #[default]
+    Options,
+    /// `"kind": "oauth"`
+    Members,
+}
+
+impl Words {
+    /// What is written to say this.
+    pub fn with(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Options => format!("--{name} {value}"),
+            Self::Members => format!("`\"{name}\": {}`", serde_json::Value::from(value)),
+        }
+    }
+
+    /// The place that it is written in.
+    pub fn place(self, name: &str) -> String {
+        match self {
+            Self::Options => format!("--{name}"),
+            Self::Members => format!("`\"{name}\"`"),
+        }
+    }
 }
 
 /// Whom the caller acts as.

@@ -10,6 +10,7 @@ use crate::authz::catalog::{Catalog, builtin};
 use crate::import::{self, Vendor};
 use crate::problem::Problem;
 
+mod links;
 mod view;
 
 /// What may be asked of catalogs.
@@ -48,6 +49,10 @@ pub struct ListArgs {
 pub struct ShowArgs {
     /// A built-in product (`jira`, `jira@2025-12`) or the path of a catalog file.
     pub product: String,
+    /// The links in its answers instead: which are made to name the gate, which hosts' redirects are followed, and what
+    /// stays as it is, with the reason.
+    #[arg(long)]
+    pub links: bool,
     #[arg(long, value_enum, default_value_t = CatalogFormat::Text)]
     pub format: CatalogFormat,
 }
@@ -113,7 +118,7 @@ pub fn list(args: &ListArgs, out: &mut dyn Write) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Shows what each operation of a catalog needs and touches.
+/// Shows what each operation of a catalog needs and touches, or what becomes of the links in its answers.
 pub fn show(args: &ShowArgs, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<bool> {
     let catalog = match find(&args.product) {
         Ok(catalog) => catalog,
@@ -125,9 +130,11 @@ pub fn show(args: &ShowArgs, out: &mut dyn Write, errors: &mut dyn Write) -> io:
             return Ok(false);
         }
     };
-    match args.format {
-        CatalogFormat::Json => writeln!(out, "{}", view::json(&catalog))?,
-        CatalogFormat::Text => view::table(&catalog, out)?,
+    match (args.format, args.links) {
+        (CatalogFormat::Json, false) => writeln!(out, "{}", view::json(&catalog))?,
+        (CatalogFormat::Text, false) => view::table(&catalog, out)?,
+        (CatalogFormat::Json, true) => writeln!(out, "{}", links::json(&catalog))?,
+        (CatalogFormat::Text, true) => links::text(&catalog, out)?,
     }
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! `scopegate cells`: what each app holds, cell by cell: tenant, scope, container and actor; and what took it away.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::load::{self, Loaded};
 use super::words::{area_containers, count, with_name};
@@ -13,6 +13,7 @@ use crate::authz::policy::area::AreaContext;
 use crate::authz::policy::condition::{Actor, CallerFacts, Condition};
 use crate::authz::policy::part::{Grant, Revocation, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
+use crate::control::admin::view::CellView;
 use crate::problem::{did_you_mean, escaped};
 
 #[derive(Debug, Args)]
@@ -32,52 +33,76 @@ pub struct CellsArgs {
     pub format: Format,
 }
 
-/// One thing that an app holds, or would hold if it were not revoked.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Cell {
-    app: String,
-    tenant: String,
-    scope: String,
-    /// `all`, or `project=SEC`.
-    container: String,
-    actor: &'static str,
-    /// What limits the grant besides: operations, users.
-    only: Option<&'static str>,
-    /// `file:line` of the revocation that takes it.
-    revoked_by: Option<String>,
-    granted_by: String,
-}
-
 /// Lists the cells.
 pub fn run(args: &CellsArgs, output: &mut Output<'_>) -> Answer {
     let now_ms = crate::live::unix_ms();
     let loaded = load::load(&args.sources.sources()?, now_ms);
-    let Some(policy) = loaded.policy().filter(|_| !loaded.has_errors()) else {
+    if loaded.has_errors() || loaded.policy().is_none() {
         return super::refuse_broken(&loaded, args.format, output);
-    };
-    if let Some(name) = args.app.as_ref().filter(|name| policy.app(name).is_none()) {
-        let near = did_you_mean(name, policy.apps.iter().map(|app| &*app.name));
-        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(Failure::Usage(format!("no policy describes the app `{name}`{near}")));
     }
-    let mut cells = Vec::new();
-    for (index, app) in (0u32..).zip(&policy.apps) {
-        let Some(product) = loaded.catalogs.get(app.product) else { continue };
-        let of = Listing { policy, catalog: &product.catalog, app, index, now_ms: args.at.unwrap_or(now_ms) };
-        let wanted = args.app.as_ref().is_none_or(|name| **name == *app.name);
-        let installations = app
-            .installations
-            .iter()
-            .filter(|one| wanted && args.tenant.as_ref().is_none_or(|tenant| **tenant == *one.tenant));
-        installations.for_each(|installation| of.cells(installation, &mut cells));
-    }
-    cells.sort();
-    cells.dedup();
+    let wanted = Wanted { app: args.app.as_deref(), tenant: args.tenant.as_deref(), limit: usize::MAX };
+    let (cells, _) = page(&loaded, args.at.unwrap_or(now_ms), &wanted, None).map_err(Failure::Usage)?;
     match args.format {
-        Format::Json => writeln!(output.out, "{}", json!({ "cells": cells.iter().map(json_of).collect::<Vec<_>>() }))?,
+        Format::Json => writeln!(output.out, "{}", json!({ "cells": cells }))?,
         Format::Human => human(&loaded, &cells, output)?,
     }
     Ok(true)
+}
+
+/// Which cells.
+pub struct Wanted<'w> {
+    pub app: Option<&'w str>,
+    pub tenant: Option<&'w str>,
+    pub limit: usize,
+}
+
+/// Where a page ends: an app, and how many of its cells were shown.
+type Place = (String, usize);
+
+/// The cells by app, from a place on, and where the next page begins.
+///
+/// # Errors
+/// No policy describes the app, or no app is installed in the tenant: that is not "holds nothing".
+pub fn page(
+    loaded: &Loaded,
+    now_ms: i64,
+    wanted: &Wanted<'_>,
+    after: Option<(&str, usize)>,
+) -> Result<(Vec<CellView>, Option<Place>), String> {
+    let Some(policy) = loaded.policy() else { return Ok(Default::default()) };
+    known(policy, wanted)?;
+    let from = |app: &App| after.is_none_or(|(name, _)| *app.name >= *name);
+    let mut apps: Vec<(u32, &App)> = (0u32..).zip(policy.apps.iter().map(|app| &**app)).collect();
+    apps.retain(|(_, app)| wanted.app.is_none_or(|name| *app.name == *name) && from(app));
+    apps.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
+    let mut cells = Vec::new();
+    for (index, app) in apps {
+        let Some(product) = loaded.catalogs.get(app.product) else { continue };
+        let of = Listing { policy, catalog: &product.catalog, app, index, now_ms };
+        let shown = after.filter(|(name, _)| *app.name == **name).map_or(0, |(_, shown)| shown);
+        let own = of.sorted(wanted.tenant);
+        let room = wanted.limit - cells.len();
+        let left = own.len().saturating_sub(shown);
+        cells.extend(own.into_iter().skip(shown).take(room));
+        if left > room {
+            return Ok((cells, Some((app.name.to_string(), shown + room))));
+        }
+    }
+    Ok((cells, None))
+}
+
+fn known(policy: &Policy, wanted: &Wanted<'_>) -> Result<(), String> {
+    if let Some(name) = wanted.app.filter(|name| policy.app(name).is_none()) {
+        let near = did_you_mean(name, policy.apps.iter().map(|app| &*app.name));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(format!("no policy describes the app `{name}`{near}"));
+    }
+    let installed =
+        |tenant: &str| policy.apps.iter().any(|app| app.installations.iter().any(|one| *one.tenant == *tenant));
+    match wanted.tenant.filter(|tenant| !installed(tenant)) {
+        Some(tenant) => Err(format!("no app is installed in `{tenant}`")),
+        None => Ok(()),
+    }
 }
 
 struct Listing<'l> {
@@ -89,7 +114,17 @@ struct Listing<'l> {
 }
 
 impl<'l> Listing<'l> {
-    fn cells(&self, installation: &'l Installation, cells: &mut Vec<Cell>) {
+    /// The cells of one app, in their order.
+    fn sorted(&self, tenant: Option<&str>) -> Vec<CellView> {
+        let mut cells = Vec::new();
+        let wanted = |one: &&Installation| tenant.is_none_or(|tenant| *one.tenant == *tenant);
+        self.app.installations.iter().filter(wanted).for_each(|installation| self.cells(installation, &mut cells));
+        cells.sort();
+        cells.dedup();
+        cells
+    }
+
+    fn cells(&self, installation: &'l Installation, cells: &mut Vec<CellView>) {
         for linked in &self.app.parts {
             for grant in linked.part.grants.iter().filter(|grant| !grant.shadow) {
                 for actor in [Actor::App, Actor::User] {
@@ -110,7 +145,7 @@ impl<'l> Listing<'l> {
         linked: &LinkedPart,
         grant: &Grant,
         actor: Actor,
-        cells: &mut Vec<Cell>,
+        cells: &mut Vec<CellView>,
     ) {
         let part = &linked.part;
         let (Some(condition), Some(area), Some(scopes)) =
@@ -133,13 +168,14 @@ impl<'l> Listing<'l> {
         let takers = self.takers(installation, actor);
         for scope in scopes.iter() {
             for container in &containers {
-                let cell = Cell {
+                let cell = CellView {
                     app: self.app.name.to_string(),
                     tenant: installation.tenant.to_string(),
                     scope: self.catalog.scope_name(scope).to_owned(),
                     container: container.clone(),
-                    actor: actor.as_str(),
-                    only,
+                    actor: actor.as_str().to_owned(),
+                    only: only.map(str::to_owned),
+                    held: true,
                     revoked_by: None,
                     granted_by: place(linked, grant.line),
                 };
@@ -193,13 +229,14 @@ struct Taker<'l> {
 }
 
 /// Adds a cell; where a revocation takes a container out of `all`, that container is a cell of its own.
-fn add(cell: Cell, scope: ScopeId, takers: &[Taker<'_>], cells: &mut Vec<Cell>) {
+fn add(cell: CellView, scope: ScopeId, takers: &[Taker<'_>], cells: &mut Vec<CellView>) {
     let mut revoked_by = None;
     for taker in takers.iter().filter(|taker| taker.scopes.is_none_or(|set| set.contains(scope))) {
         match &taker.containers {
             None => revoked_by = revoked_by.or_else(|| Some(taker.place.clone())),
-            Some(containers) if cell.container == "all" => cells.extend(containers.iter().map(|container| Cell {
+            Some(containers) if cell.container == "all" => cells.extend(containers.iter().map(|container| CellView {
                 container: container.clone(),
+                held: false,
                 revoked_by: Some(taker.place.clone()),
                 ..cell.clone()
             })),
@@ -209,7 +246,7 @@ fn add(cell: Cell, scope: ScopeId, takers: &[Taker<'_>], cells: &mut Vec<Cell>) 
             Some(_) => {}
         }
     }
-    cells.push(Cell { revoked_by, ..cell });
+    cells.push(CellView { held: revoked_by.is_none(), revoked_by, ..cell });
 }
 
 fn place(linked: &LinkedPart, line: u32) -> String {
@@ -217,7 +254,7 @@ fn place(linked: &LinkedPart, line: u32) -> String {
     format!("{file}:{line}")
 }
 
-fn human(loaded: &Loaded, cells: &[Cell], output: &mut Output<'_>) -> std::io::Result<()> {
+fn human(loaded: &Loaded, cells: &[CellView], output: &mut Output<'_>) -> std::io::Result<()> {
     let paint = output.paint;
     let policy = loaded.policy().map(|policy| &**policy);
     let mut group = None;
@@ -231,7 +268,7 @@ fn human(loaded: &Loaded, cells: &[Cell], output: &mut Output<'_>) -> std::io::R
             Some((kind, id)) => format!("{kind} {}", with_name(policy, product, &cell.tenant, id)),
             None => cell.container.clone(),
         };
-        let only = cell.only.map_or_else(String::new, |only| format!(" {only}"));
+        let only = cell.only.as_ref().map_or_else(String::new, |only| format!(" {only}"));
         let state = match &cell.revoked_by {
             None => format!("{}  {}", paint.green("held   "), paint.dim(&cell.granted_by)),
             Some(by) => format!("{}  {}", paint.red("revoked"), paint.dim(by)),
@@ -241,12 +278,4 @@ fn human(loaded: &Loaded, cells: &[Cell], output: &mut Output<'_>) -> std::io::R
     }
     let revoked = cells.iter().filter(|cell| cell.revoked_by.is_some()).count();
     writeln!(output.out, "{}, {revoked} revoked", count(cells.len(), "cell"))
-}
-
-fn json_of(cell: &Cell) -> Value {
-    json!({
-        "app": cell.app, "tenant": cell.tenant, "scope": cell.scope, "container": cell.container, "actor": cell.actor,
-        "only": cell.only, "held": cell.revoked_by.is_none(), "granted_by": cell.granted_by,
-        "revoked_by": cell.revoked_by,
-    })
 }

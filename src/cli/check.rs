@@ -4,6 +4,7 @@
 mod lint;
 mod reach;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::words::count;
 use super::{Answer, Failure, Format, Output};
 use crate::authz::catalog::Catalog;
 use crate::control::folder::{FILE_BYTES_MAX, read};
-use crate::problem::{Problem, file_name, render_human, to_json};
+use crate::problem::{Problem, file_name, render_alike, render_one, to_json};
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -51,8 +52,7 @@ struct Given {
 /// Checks, prints the problems and the reach, and answers whether there is no error.
 pub fn run(args: &CheckArgs, output: &mut Output<'_>) -> Answer {
     let given = given(args)?;
-    let now_ms = crate::live::unix_ms();
-    let mut loaded = load::load(&given.sources, now_ms);
+    let mut loaded = checked(&given.sources, crate::live::unix_ms());
     for path in &given.catalogs {
         loaded.problems.extend(Catalog::load(path).err().into_iter().flatten());
     }
@@ -60,8 +60,7 @@ pub fn run(args: &CheckArgs, output: &mut Output<'_>) -> Answer {
         loaded.problems.extend(super::test::problems_of(path));
     }
     loaded.files += given.catalogs.len() + given.tests.len() + usize::from(given.sources.config.is_some());
-    let mut more = lint::lint(&loaded, now_ms);
-    loaded.problems.append(&mut more);
+    loaded.problems.extend(loaded.config.iter().flat_map(crate::app::file_problems));
     sort(&mut loaded.problems);
     let reach = reach::reach(&loaded);
     match args.format {
@@ -69,6 +68,15 @@ pub fn run(args: &CheckArgs, output: &mut Output<'_>) -> Answer {
         Format::Json => writeln!(output.out, "{}", json(&loaded, &reach))?,
     }
     Ok(!loaded.has_errors())
+}
+
+/// Everything that is wrong with these sources: what keeps a gate from starting, and what a person should know.
+pub fn checked(sources: &Sources, now_ms: i64) -> Loaded {
+    let mut loaded = load::load(sources, now_ms);
+    let mut more = lint::lint(&loaded, now_ms);
+    loaded.problems.append(&mut more);
+    sort(&mut loaded.problems);
+    loaded
 }
 
 fn sort(problems: &mut Vec<Problem>) {
@@ -115,21 +123,17 @@ fn kind_of(path: &Path) -> Kind {
     let text = String::from_utf8_lossy(&reading.bytes);
     let has = |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
     match () {
-        () if has("gates") => Kind::Config,
         () if has("overlay") || (has("product") && has("operations")) => Kind::Catalog,
+        // Before the configuration: a file of tests may have `gates` too.
         () if has("cases") => Kind::Tests,
+        () if has("gates") => Kind::Config,
         () => Kind::Policy,
     }
 }
 
 fn human(loaded: &Loaded, reach: &[reach::Reach], output: &mut Output<'_>) -> std::io::Result<()> {
     let paint = output.paint;
-    let shown = render_human(&loaded.problems, paint.colour);
-    // The counts stand in the summary.
-    let shown = shown.trim_end().rsplit_once('\n').map_or("", |(problems, _)| problems.trim_end());
-    if !shown.is_empty() {
-        writeln!(output.out, "{shown}\n")?;
-    }
+    output.out.write_all(shown(&loaded.problems, paint.colour).as_bytes())?;
     for one in reach {
         writeln!(output.out, "{}:{}  {}", one.file.display(), one.line, paint.bold(&one.what))?;
         one.says.iter().try_for_each(|line| writeln!(output.out, "  {line}"))?;
@@ -140,6 +144,28 @@ fn human(loaded: &Loaded, reach: &[reach::Reach], output: &mut Output<'_>) -> st
     let summary = summary(loaded);
     let summary = if loaded.has_errors() { paint.red(&summary) } else { paint.green(&summary) };
     writeln!(output.out, "{summary}")
+}
+
+/// Errors each with its line; of warnings that say the same of several names, one for all, where the first of them stands.
+fn shown(problems: &[Problem], colour: bool) -> String {
+    let mut alike: BTreeMap<(String, Option<&str>), Vec<&Problem>> = BTreeMap::new();
+    let about = |problem: &'_ Problem| problem.message_without_name();
+    for warning in problems.iter().filter(|problem| !problem.is_error()) {
+        alike.entry((about(warning), warning.help.as_deref())).or_default().push(warning);
+    }
+    let mut shown = String::new();
+    for problem in problems {
+        if problem.is_error() {
+            render_one(&mut shown, problem, colour);
+            continue;
+        }
+        match alike.remove(&(about(problem), problem.help.as_deref())).as_deref() {
+            None => {}
+            Some([alone]) => render_one(&mut shown, alone, colour),
+            Some(several) => render_alike(&mut shown, several, colour),
+        }
+    }
+    shown
 }
 
 fn summary(loaded: &Loaded) -> String {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::ask::{self, Actor, Answered, Question};
+use super::ask::{self, Actor, Answered, Question, Words};
 use super::load::{self, Loaded};
 use super::{Answer, Failure, Format, Output, SourceArgs};
 use crate::authz::gate::{GateRules, TenantRule};
@@ -72,8 +72,8 @@ pub fn run(args: &ExplainArgs, output: &mut Output<'_>) -> Answer {
     if loaded.has_errors() {
         return super::refuse_broken(&loaded, args.format, output);
     }
-    let gate = gate(&loaded, &args.app, &args.tenant, args.gate.as_deref())?;
     let question = question(args, now_ms)?;
+    let gate = gate(&loaded, &question, args.gate.as_deref())?;
     let answered = ask::ask(&loaded, &gate, &question)?;
     let told = Told { loaded: &loaded, gate: &gate, question: &question, answered: &answered };
     match args.format {
@@ -88,7 +88,7 @@ pub fn run(args: &ExplainArgs, output: &mut Output<'_>) -> Answer {
 /// # Errors
 /// The question makes no sense, or no gate is for it.
 pub fn answer(loaded: &Loaded, gate_name: Option<&str>, question: &Question) -> Result<serde_json::Value, Failure> {
-    let gate = gate(loaded, &question.app, &question.tenant, gate_name)?;
+    let gate = gate(loaded, question, gate_name)?;
     let answered = ask::ask(loaded, &gate, question)?;
     Ok(view::json(&Told { loaded, gate: &gate, question, answered: &answered }))
 }
@@ -119,6 +119,7 @@ fn question(args: &ExplainArgs, now_ms: i64) -> Result<Question, Failure> {
         method: method.to_ascii_uppercase(),
         target: target.clone(),
         body: args.body.as_ref().map(body).transpose()?,
+        words: Words::Options,
     })
 }
 
@@ -137,8 +138,9 @@ fn body(path: &PathBuf) -> Result<Vec<u8>, Failure> {
 }
 
 /// The gate that the request would come through: the named one, else the only one of the product.
-fn gate(loaded: &Loaded, app: &str, tenant: &str, named: Option<&str>) -> Result<Arc<GateRules>, Failure> {
-    let product = ask::product_of(app)?;
+fn gate(loaded: &Loaded, question: &Question, named: Option<&str>) -> Result<Arc<GateRules>, Failure> {
+    let tenant = &*question.tenant;
+    let product = ask::product_of(&question.app)?;
     let names = |gates: &[&Arc<GateRules>]| gates.iter().map(|gate| &*gate.name).collect::<Vec<_>>().join(", ");
     if let Some(name) = named {
         let found = loaded.gates.iter().find(|gate| *gate.name == *name);
@@ -161,7 +163,8 @@ fn gate(loaded: &Loaded, app: &str, tenant: &str, named: Option<&str>) -> Result
         ([], []) if loaded.gates.is_empty() => Ok(Arc::new(ask::plain_gate(loaded, product, tenant)?)),
         ([], []) => Err(Failure::Usage(format!("no gate of the configuration is for {product}"))),
         (several, _) => Err(Failure::Usage(format!(
-            "several gates are for {product} and judge by different settings: say --gate with one of {}",
+            "several gates are for {product} and judge by different settings: say {} with one of {}",
+            question.words.place("gate"),
             names(several)
         ))),
     }

@@ -9,6 +9,7 @@ use crate::app::plain;
 use crate::authz::catalog::{Catalog, builtin};
 use crate::authz::gate::GateRules;
 use crate::authz::policy::Policy;
+use crate::authz::policy::cells;
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::document::{Body, Document};
 use crate::authz::policy::file::{Origin, parse};
@@ -46,7 +47,9 @@ pub struct Loaded {
     /// Documents by head, as far as they can be read.
     pub counts: Counts,
     pub problems: Vec<Problem>,
-    texts: BTreeMap<Arc<Path>, Arc<str>>,
+    /// The folders and files that policies were read from, as they are shown.
+    pub roots: Vec<PathBuf>,
+    texts: BTreeMap<Arc<Path>, (Origin, Arc<str>)>,
 }
 
 /// How many documents there are.
@@ -71,6 +74,20 @@ impl Sources {
 
 /// Reads everything. What cannot be read is among the problems.
 pub fn load(sources: &Sources, now_ms: i64) -> Loaded {
+    read_all(sources, true, None, now_ms)
+}
+
+/// As [`load`], as if the override of this name said this.
+pub fn load_with(sources: &Sources, with: Option<(Arc<Path>, Content)>, now_ms: i64) -> Loaded {
+    read_all(sources, true, with, now_ms)
+}
+
+/// Reads the folders and files that are named, and of a configuration its gates and catalogs alone.
+pub fn load_only(sources: &Sources, now_ms: i64) -> Loaded {
+    read_all(sources, false, None, now_ms)
+}
+
+fn read_all(sources: &Sources, with_configured: bool, with: Option<(Arc<Path>, Content)>, now_ms: i64) -> Loaded {
     let mut problems = Vec::new();
     let config = sources.config.as_ref().and_then(|path| {
         let read = crate::config::load(path, &|name| builtin::catalog(name).is_some());
@@ -78,18 +95,20 @@ pub fn load(sources: &Sources, now_ms: i64) -> Loaded {
     });
     let catalogs = Arc::new(Catalogs::new(catalogs(sources, config.as_ref(), &mut problems)));
     let mut policies = sources.policies.clone();
-    policies.extend(config.iter().map(|config| plain(&config.policies)));
+    let configured = config.as_ref().filter(|_| with_configured);
+    policies.extend(configured.map(|config| plain(&config.policies)));
     let mut changes = Vec::new();
     for path in &policies {
         read_path(path, Origin::Policy, &mut changes, &mut problems);
     }
-    let overrides = config.as_ref().and_then(|config| config.overrides.as_deref()).map(plain);
+    let overrides = configured.and_then(|config| config.overrides.as_deref()).map(plain);
     if let Some(overrides) = overrides.filter(|path| path.exists()) {
         read_path(&overrides, Origin::Override, &mut changes, &mut problems);
     }
+    changes.extend(with.map(|(file, content)| Change { file, origin: Origin::Override, content }));
     let gates = config.iter().flat_map(|config| crate::app::gate_rules(config, &catalogs)).collect();
     let config_path = sources.config.clone();
-    Loaded { gates, config, config_path, ..judged(catalogs, changes, now_ms, problems) }
+    Loaded { gates, config, config_path, roots: policies, ..judged(catalogs, changes, now_ms, problems) }
 }
 
 /// Compiles and links what was read.
@@ -98,7 +117,7 @@ fn judged(catalogs: Arc<Catalogs>, changes: Vec<Change>, now_ms: i64, mut proble
     let mut counts = Counts::default();
     for change in &changes {
         if let Content::Text(text) = &change.content {
-            texts.insert(Arc::clone(&change.file), Arc::clone(text));
+            texts.insert(Arc::clone(&change.file), (change.origin, Arc::clone(text)));
             counts.add(&parse(&change.file, text, change.origin).documents);
         }
     }
@@ -108,7 +127,8 @@ fn judged(catalogs: Arc<Catalogs>, changes: Vec<Change>, now_ms: i64, mut proble
     store.apply(changes, now_ms);
     let mut own = store.problems();
     own.iter_mut().filter(|problem| problem.snippet.is_none()).for_each(|problem| {
-        problem.snippet = texts.get(&problem.file).and_then(|text| line_of(text, problem.at.line)).map(str::to_owned);
+        problem.snippet =
+            texts.get(&problem.file).and_then(|(_, text)| line_of(text, problem.at.line)).map(str::to_owned);
     });
     problems.append(&mut own);
     if !broken {
@@ -116,7 +136,43 @@ fn judged(catalogs: Arc<Catalogs>, changes: Vec<Change>, now_ms: i64, mut proble
     }
     // No command sends anything upstream, so no secret is read.
     let snapshot = store.snapshot(&Secrets::new());
-    Loaded { config: None, config_path: None, gates: Vec::new(), catalogs, snapshot, files, counts, problems, texts }
+    Loaded {
+        config: None,
+        config_path: None,
+        gates: Vec::new(),
+        catalogs,
+        snapshot,
+        files,
+        counts,
+        problems,
+        roots: Vec::new(),
+        texts,
+    }
+}
+
+/// What these texts say by themselves, as policy files of these names.
+///
+/// # Errors
+/// The first error in them.
+pub fn judged_texts<'t>(
+    loaded: &Loaded,
+    texts: impl Iterator<Item = (Arc<Path>, &'t str)>,
+    now_ms: i64,
+) -> Result<Snapshot, String> {
+    let changes =
+        texts.map(|(file, text)| Change { file, origin: Origin::Policy, content: Content::Text(text.into()) });
+    let judged = judged(Arc::clone(&loaded.catalogs), changes.collect(), now_ms, Vec::new());
+    match judged.problems.iter().find(|problem| problem.is_error()) {
+        None => Ok(judged.snapshot),
+        Some(problem) => Err(format!("{}:{}: {}", problem.file.display(), problem.at.line, problem.message)),
+    }
+}
+
+/// The first cell in which two snapshots differ.
+pub fn difference(loaded: &Loaded, one: &Snapshot, other: &Snapshot) -> Option<String> {
+    let changes = cells::between(one.states.as_ref(), other.states.as_ref(), &loaded.catalogs, 1);
+    let more = (changes.more > 0).then(|| "cells differ".to_owned());
+    changes.lines.into_iter().next().or(more)
 }
 
 /// One catalog for each product: those given, then the configuration's, then the built-in ones.
@@ -189,6 +245,7 @@ impl Loaded {
             files: 0,
             counts: Counts::default(),
             problems: Vec::new(),
+            roots: Vec::new(),
             texts: BTreeMap::new(),
         }
     }
@@ -208,7 +265,12 @@ impl Loaded {
     }
 
     pub fn text(&self, file: &Path) -> Option<&str> {
-        self.texts.get(file).map(|text| &**text)
+        self.texts.get(file).map(|(_, text)| &**text)
+    }
+
+    /// The policy files as they were read, by path. Overrides are not among them.
+    pub fn policy_texts(&self) -> impl Iterator<Item = (&Arc<Path>, &Arc<str>)> {
+        self.texts.iter().filter(|(_, (origin, _))| *origin == Origin::Policy).map(|(file, (_, text))| (file, text))
     }
 
     /// A problem of a policy file, with its line.

@@ -9,7 +9,7 @@ use crate::app::{self, Running};
 use crate::authz::catalog::builtin;
 use crate::config::model::LogFormat;
 use crate::config::{self, Config};
-use crate::problem::render_human;
+use crate::problem::{Problem, fill_snippets, render_human};
 use crate::shutdown::signalled;
 use crate::telemetry::{self, LogTarget};
 
@@ -32,7 +32,10 @@ pub fn run(config: &Path, output: &mut Output<'_>) -> Answer {
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let running = match app::start(&config, absolute(base)?, Some(LogTarget::Stdout.writer())) {
         Ok(running) => running,
-        Err(problems) => return refuse(&problems, output),
+        Err(mut problems) => {
+            show_lines(&config, &mut problems);
+            return refuse(&problems, output);
+        }
     };
     let panics = running.metrics.panics();
     telemetry::count_panics(move || panics.inc());
@@ -41,11 +44,20 @@ pub fn run(config: &Path, output: &mut Output<'_>) -> Answer {
     runtime.block_on(until_asked(running))
 }
 
+/// Gives what a start found wanting the line of the configuration that asked for it.
+fn show_lines(config: &Config, problems: &mut [Problem]) {
+    // It was read a moment ago; without it a problem still says its place.
+    let Ok(text) = std::fs::read_to_string(&config.file) else { return };
+    for problem in problems.iter_mut().filter(|problem| problem.file == config.file) {
+        fill_snippets(std::slice::from_mut(problem), &text);
+    }
+}
+
 fn absolute(path: PathBuf) -> std::io::Result<PathBuf> {
     if path.as_os_str().is_empty() { std::env::current_dir() } else { std::path::absolute(path) }
 }
 
-fn refuse(problems: &[crate::problem::Problem], output: &mut Output<'_>) -> Answer {
+fn refuse(problems: &[Problem], output: &mut Output<'_>) -> Answer {
     let paint = output.paint.colour;
     output.err.write_all(render_human(problems, paint).as_bytes())?;
     Ok(false)
@@ -63,6 +75,19 @@ fn say(config: &Config, running: &Running) {
         if gate.bypass == config::model::Bypass::Open {
             tracing::warn!(gate = gate.name, "bypass: open: apps can walk around this gate; its answers are advice");
         }
+    }
+    // Some programs send everything through a proxy that these name. A gate goes where its configuration says.
+    let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    if let Some(name) = named.filter(|_| config.gates.iter().any(|gate| gate.via.is_none())) {
+        tracing::warn!("{name} is set and is not read: a gate reaches its upstream through a proxy by `via:` alone");
+    }
+    if let Some(address) = &running.health {
+        tracing::info!(%address, "health listens");
+    }
+    if let Some(address) = &running.admin {
+        tracing::info!(%address, "admin listens");
     }
     for unsound in app::warnings(config).unsound {
         tracing::warn!("{unsound}");

@@ -4,7 +4,7 @@
 //! version: 1
 //! now: 2026-11-22T08:00:00Z          # the clock of every case that does not say `at`
 //! policies: ../policies              # beside this file
-//! gate: {product: jira, issue_keys: prefix, names: as_written}   # or catalog: FILE
+//! gate: {product: jira, issue_keys: prefix, names: as_written}   # or catalog: FILE; or gates: [{product: …}, …]
 //! cases:
 //!   - name: reading stays
 //!     app: jira/timetracker
@@ -32,7 +32,7 @@ use crate::authz::gate::GateRules;
 use crate::authz::judge::{RuleRef, Standing};
 use crate::control::folder::{FILE_BYTES_MAX, Folder, Held, Verify, read};
 use crate::problem::{Problem, file_name};
-use file::{Case, Expected, Suite};
+use file::{Case, Expected, GateSettings, Suite};
 
 /// Where a command looks when nobody says.
 const TESTS: &str = "policy-tests";
@@ -148,7 +148,7 @@ fn run_file(file: &Arc<Path>, text: &str) -> SuiteResult {
     let sources = Sources {
         config: None,
         policies: suite.policies.iter().map(beside).collect(),
-        catalogs: suite.gate.catalog.iter().map(beside).collect(),
+        catalogs: suite.gates.iter().filter_map(|gate| gate.catalog.as_ref()).map(beside).collect(),
     };
     let loaded = load::load(&sources, suite.now_ms);
     if loaded.has_errors() {
@@ -196,15 +196,17 @@ fn run_case(suite: &Suite, case: &Case, loaded: &Loaded) -> CaseResult {
 
 fn gate(suite: &Suite, case: &Case, loaded: &Loaded) -> Result<GateRules, Failure> {
     let product = ask::product_of(&case.question.app)?;
-    if suite.gate.product.as_deref().is_some_and(|written| written != product) {
-        let written = suite.gate.product.as_deref().unwrap_or_default();
-        return Err(Failure::Other(format!("the app is of {product}, the gate of this file is for {written}")));
-    }
+    let fits = |gate: &&GateSettings| gate.product.as_deref().is_none_or(|written| written == product);
+    let Some(settings) = suite.gates.iter().find(fits) else {
+        let written: Vec<&str> = suite.gates.iter().filter_map(|gate| gate.product.as_deref()).collect();
+        let message = format!("the app is of {product}, and this file has a gate for {} only", written.join(" and "));
+        return Err(Failure::Other(message));
+    };
     let plain = ask::plain_gate(loaded, product, &case.question.tenant)?;
     Ok(GateRules {
-        issue_keys_prefix: suite.gate.issue_keys_prefix,
-        names_as_written: suite.gate.names_as_written,
-        channel_types_prefix: suite.gate.channel_types_prefix,
+        issue_keys_prefix: settings.issue_keys_prefix,
+        names_as_written: settings.names_as_written,
+        channel_types_prefix: settings.channel_types_prefix,
         ..plain
     })
 }

@@ -1,6 +1,6 @@
 //! Words that several commands share: rules, scopes, containers and times as a person reads them.
 
-use crate::authz::catalog::{Catalog, ScopeClass};
+use crate::authz::catalog::Catalog;
 use crate::authz::policy::Policy;
 use crate::authz::policy::area::{Area, AreaContext, KindArea};
 use crate::authz::policy::part::{Part, Takes};
@@ -128,18 +128,6 @@ pub fn first_of(names: &[&str], shown: usize) -> String {
         text.push_str(", …");
     }
     text
-}
-
-/// What a scope rules, where it is not operations.
-pub fn other_side(class: ScopeClass) -> Option<&'static str> {
-    use crate::authz::catalog::ScopeSide;
-    match class {
-        ScopeClass::Side(ScopeSide::Arguments) => Some("arguments of a call, which this gate does not part yet"),
-        ScopeClass::Side(ScopeSide::Events) => Some("events, which the product sends past this gate"),
-        ScopeClass::Side(ScopeSide::SignIn) => Some("signing in, which passes no gate"),
-        ScopeClass::Side(ScopeSide::Umbrella) => Some("other scopes that it stood for: name those"),
-        ScopeClass::Vendor | ScopeClass::Guard | ScopeClass::Call => None,
-    }
 }
 
 #[cfg(test)]

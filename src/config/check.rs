@@ -1,15 +1,18 @@
 //! From the mirror to the model: the parts that are not gates.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::KnownProduct;
 use super::address::{collide, listen};
+use super::admin::admin;
 use super::file::{
-    AdminMirror, Bytes, ConfigMirror, DataPlaneMirror, LimitsMirror, LogFormatWord, LogMirror, LogUsersWord,
+    Bytes, ConfigMirror, DataPlaneMirror, JournalMirror, LimitsMirror, LogFormatWord, LogMirror, LogUsersWord,
 };
+use super::fleet::overrides;
 use super::gate::gate;
-use super::model::{Admin, Config, Drain, Gate, Limits, Listen, Log, LogFormat, LogUsers, Threads};
+use super::model::{Admin, Config, Drain, Gate, Journal, Limits, Listen, Log, LogFormat, LogUsers, Places, Threads};
 use crate::problem::{At, Spanned};
 use crate::yaml::field::{Field, Id};
 use crate::yaml::time::{Span, span_text};
@@ -23,6 +26,14 @@ const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// `metrics.apps_max` unless written.
 const APPS_MAX: u32 = 500;
+/// `journal.entries_max` unless written: with 200 sentences each some hundred megabytes.
+const JOURNAL_ENTRIES: u32 = 10_000;
+/// All entries are read when the gate starts.
+const JOURNAL_ENTRIES_MAX: u32 = 1_000_000;
+/// `journal.age_max` unless written.
+const JOURNAL_AGE: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// `journal.texts_max` unless written, in bytes.
+const JOURNAL_TEXTS: usize = 256 * 1024 * 1024;
 /// Some twenty series an app; Prometheus bears half a million from one target badly.
 const APPS_MAX_MAX: u32 = 20_000;
 
@@ -79,21 +90,32 @@ pub fn config(
     let health = health.and_then(|written| Some((context.listen(&written)?, written.at)));
     let admin = mirror.admin.into_spanned().and_then(|written| admin(&context, written.value, written.at));
     addresses(&context, &gates, health.as_ref(), admin.as_ref());
+    let places = Places {
+        health: health.as_ref().map(|(_, at)| *at).unwrap_or_default(),
+        admin: admin.as_ref().map(|(_, at)| *at).unwrap_or_default(),
+        state: mirror.state.at().unwrap_or_default(),
+    };
     let help = "write the folder of the policy files, such as `policies: ../policies`";
     let policies = context.required(mirror.policies, at, "the configuration lacks `policies`", help);
-    let overrides = overrides(&context, mirror.overrides, policies.as_ref());
+    let state = context.path(mirror.state);
+    let kept = overrides(&context, mirror.overrides, state.as_deref(), policies.as_ref());
+    let (overrides, bucket) = kept.map_or((None, None), |kept| (Some(kept.folder), kept.bucket));
     Some(Config {
-        gates: gates.into_iter().map(|(gate, _)| gate).collect(),
+        file: Arc::clone(context.reader.file()),
+        gates,
         policies: folder.join(policies?.value.0),
         overrides,
+        bucket,
         settle: settle(&context, mirror.settle),
         health: health.map(|(listen, _)| listen),
         admin: admin.map(|(admin, _)| admin),
-        state: context.path(mirror.state),
+        state,
+        journal: journal(&context, mirror.journal.into_value().unwrap_or_default()),
         metrics_apps_max: apps_max(&context, mirror.metrics.into_value().map(|metrics| metrics.apps_max)),
         log: log(mirror.log.into_value().unwrap_or_default()),
         threads: threads(mirror.data_plane.into_value().unwrap_or_default()),
         drain,
+        places,
     })
 }
 
@@ -107,30 +129,28 @@ fn version(context: &Context<'_>, version: &Field<u32>, at: At) {
     }
 }
 
-/// Gates with the place of their `listen`.
-fn gates(context: &Context<'_>, field: Field<Vec<Field<super::file::GateMirror>>>, at: At) -> Vec<(Gate, At)> {
+fn gates(context: &Context<'_>, field: Field<Vec<Field<super::file::GateMirror>>>, at: At) -> Vec<Gate> {
     let help = "write at least one gate; `scopegate init` shows one";
     let Some(list) = context.required(field, at, "the configuration lacks `gates`", help) else { return Vec::new() };
     if list.value.is_empty() {
         context.error(list.at, "there is no gate", help);
     }
-    let mut gates: Vec<(Gate, At)> = Vec::with_capacity(list.value.len());
+    let mut gates: Vec<Gate> = Vec::with_capacity(list.value.len());
     for mirror in list.value.into_iter().filter_map(Field::into_spanned) {
         let name_at = mirror.value.name.at().unwrap_or(mirror.at);
-        let listen_at = mirror.value.listen.at().unwrap_or(mirror.at);
         let Some(gate) = gate(context, mirror.value, mirror.at) else { continue };
-        if gates.iter().any(|(earlier, _)| earlier.name == gate.name) {
+        if gates.iter().any(|earlier| earlier.name == gate.name) {
             let message = format!("two gates are named `{}`", gate.name);
             context.error(name_at, message, "the name is a metric label and a log value; give each its own");
         }
-        gates.push((gate, listen_at));
+        gates.push(gate);
     }
     gates
 }
 
 /// No two listeners on one address.
-fn addresses(context: &Context<'_>, gates: &[(Gate, At)], health: Option<&(Listen, At)>, admin: Option<&(Admin, At)>) {
-    let gates = gates.iter().map(|(gate, at)| (format!("gate `{}`", gate.name), &gate.listen, *at));
+fn addresses(context: &Context<'_>, gates: &[Gate], health: Option<&(Listen, At)>, admin: Option<&(Admin, At)>) {
+    let gates = gates.iter().map(|gate| (format!("gate `{}`", gate.name), &gate.listen, gate.listen_at));
     let health = health.map(|(listen, at)| ("`health`".to_owned(), listen, *at));
     let admin = admin.map(|(admin, at)| ("`admin`".to_owned(), &admin.listen, *at));
     let mut earlier: Vec<(String, &Listen)> = Vec::new();
@@ -142,51 +162,6 @@ fn addresses(context: &Context<'_>, gates: &[(Gate, At)], health: Option<&(Liste
     }
 }
 
-fn admin(context: &Context<'_>, mirror: AdminMirror, at: At) -> Option<(Admin, At)> {
-    let help = "write a socket such as unix:/run/scopegate/admin.sock";
-    let written = context.required(mirror.listen, at, "`admin` lacks `listen`", help)?;
-    let listen = context.listen(&written)?;
-    let no_token = mirror.token.is_absent();
-    let token = mirror.token.into_spanned().and_then(|token| {
-        context.required(token.value.file, token.at, "`token` lacks `file`", "write the path of a file with the token")
-    });
-    if matches!(listen, Listen::Tcp(_)) && no_token {
-        let help = "add `token: {file: ...}`, or use a Unix socket: on loopback too, any process beside it could ask";
-        context.error(written.at, "`admin` on TCP lacks `token`", help);
-    }
-    Some((Admin { listen, token: token.map(|file| context.folder.join(file.value.0)) }, written.at))
-}
-
-/// The policy folder is never written, so acts cannot lie in it.
-fn overrides(context: &Context<'_>, field: Field<Id>, policies: Option<&Spanned<Id>>) -> Option<PathBuf> {
-    let Spanned { value: Id(text), at } = field.into_spanned()?;
-    if text.starts_with("nats://") {
-        context.error(at, "overrides over NATS come with a later release", "write a folder");
-    }
-    let path = context.folder.join(text);
-    let policies = policies.map(|policies| plain(&context.folder.join(&policies.value.0)));
-    if policies.is_some_and(|policies| plain(&path).starts_with(policies)) {
-        let help = "write a folder outside of `policies`, which may be read-only";
-        context.error(at, "the overrides lie in the policy folder", help);
-    }
-    Some(path)
-}
-
-/// Without `.` and, as far as text can say, without `..`.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir if plain.file_name().is_some() => {
-                plain.pop();
-            }
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
 fn settle(context: &Context<'_>, field: Field<Span>) -> Duration {
     let Some(Spanned { value, at }) = field.into_spanned() else { return SETTLE };
     let settle = duration(value);
@@ -195,6 +170,19 @@ fn settle(context: &Context<'_>, field: Field<Span>) -> Duration {
         context.error(at, format!("`settle` is at most {}", span_text(SETTLE_MAX.as_millis() as i64)), help);
     }
     settle
+}
+
+fn journal(context: &Context<'_>, mirror: JournalMirror) -> Journal {
+    let entries_max = mirror.entries_max.into_spanned().map_or(JOURNAL_ENTRIES, |written| {
+        if written.value == 0 || written.value > JOURNAL_ENTRIES_MAX {
+            let help = "older entries are pruned; their last hash is kept";
+            context.error(written.at, format!("`entries_max` is from 1 to {JOURNAL_ENTRIES_MAX}"), help);
+        }
+        written.value
+    });
+    let age_max = mirror.age_max.into_value().map_or(JOURNAL_AGE, duration);
+    let texts_max = mirror.texts_max.into_value().map_or(JOURNAL_TEXTS, |bytes| bytes.0);
+    Journal { entries_max: entries_max as usize, age_max, texts_max }
 }
 
 fn apps_max(context: &Context<'_>, field: Option<Field<u32>>) -> usize {
@@ -234,6 +222,8 @@ const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
 const HEADERS: std::ops::RangeInclusive<usize> = 16..=1_000;
 const BODY_HELD: std::ops::RangeInclusive<usize> = 1024..=64 * 1024 * 1024;
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=1_000_000;
+const REQUESTS: std::ops::RangeInclusive<usize> = 1..=1_000_000_000;
+const STREAMS: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// A longer timeout is none.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -257,6 +247,10 @@ pub fn limits(context: &Context<'_>, mirror: &LimitsMirror) -> Limits {
     };
     let count = |field: &Field<u32>| field.spanned().map(|written| (written.value as usize, written.at));
     let bytes = |field: &Field<Bytes>| field.spanned().map(|written| (written.value.0, written.at));
+    let number = |field: &Field<u32>, inherited: u32, range: &std::ops::RangeInclusive<usize>| {
+        // What is out of the range was said; what is in it fits.
+        u32::try_from(bounded(count(field), inherited as usize, range)).unwrap_or(inherited)
+    };
     let old = context.limits;
     Limits {
         header_timeout: timeout(&mirror.header_timeout, old.header_timeout),
@@ -265,6 +259,14 @@ pub fn limits(context: &Context<'_>, mirror: &LimitsMirror) -> Limits {
         connect_timeout: timeout(&mirror.connect_timeout, old.connect_timeout),
         response_timeout: timeout(&mirror.response_timeout, old.response_timeout),
         body_idle_timeout: timeout(&mirror.body_idle_timeout, old.body_idle_timeout),
+        answer_idle_timeout: timeout(&mirror.answer_idle_timeout, old.answer_idle_timeout),
+        max_connection_age: timeout(&mirror.max_connection_age, old.max_connection_age),
+        max_requests_per_connection: number(
+            &mirror.max_requests_per_connection,
+            old.max_requests_per_connection,
+            &REQUESTS,
+        ),
+        http2_streams_max: number(&mirror.http2_streams_max, old.http2_streams_max, &STREAMS),
         connections_max: bounded(count(&mirror.connections_max), old.connections_max, &CONNECTIONS),
         header_bytes_max: bounded(bytes(&mirror.header_bytes_max), old.header_bytes_max, &HEADER_BYTES),
         headers_max: bounded(count(&mirror.headers_max), old.headers_max, &HEADERS),
@@ -278,6 +280,6 @@ pub fn limits(context: &Context<'_>, mirror: &LimitsMirror) -> Limits {
     }
 }
 
-fn duration(span: Span) -> Duration {
+pub fn duration(span: Span) -> Duration {
     Duration::from_millis(span.0.unsigned_abs())
 }

@@ -1,5 +1,9 @@
 //! What `scopegate.yaml` may hold, key by key: the YAML's shape and nothing else. The JSON Schema is made from it.
 
+pub mod admin;
+mod fleet;
+mod tls;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -11,6 +15,11 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use super::model::Threads;
 use crate::yaml::field::{Field, Id, List, WORD_OR_MAP};
 use crate::yaml::time::{Moment, Span};
+pub use admin::{AdminMirror, TokenFileMirror};
+pub use fleet::{BucketMirror, BucketTlsMirror, OverridesMirror, StartWord};
+pub use tls::{
+    ProxyAuthorizationMirror, ProxySchemeWord, RootsWord, TlsMirror, UpstreamTlsMirror, ViaMapMirror, ViaMirror,
+};
 
 /// The configuration. Relative paths are resolved against the folder of this file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -23,8 +32,8 @@ pub struct ConfigMirror {
     pub gates: Field<List<GateMirror>>,
     /// The folder with the hand-written policy; never written.
     pub policies: Field<Id>,
-    /// The folder that commands write acts into.
-    pub overrides: Field<Id>,
+    /// Where acts are kept that commands write: a folder, or the bucket of a fleet.
+    pub overrides: Field<OverridesMirror>,
     /// How long the policy folder must stay the same before what gives takes effect: 500ms unless written.
     pub settle: Field<Span>,
     /// /livez, /readyz, /metrics and nothing else.
@@ -33,6 +42,8 @@ pub struct ConfigMirror {
     pub admin: Field<AdminMirror>,
     /// The folder for what outlives a restart.
     pub state: Field<Id>,
+    /// How much of the journal in it is kept.
+    pub journal: Field<JournalMirror>,
     pub metrics: Field<MetricsMirror>,
     pub log: Field<LogMirror>,
     pub data_plane: Field<DataPlaneMirror>,
@@ -61,6 +72,16 @@ pub struct GateMirror {
     /// What `Host` says where the upstream is a Unix socket: localhost unless written.
     pub upstream_host: Field<Id>,
     pub upstream_tls: Field<UpstreamTlsMirror>,
+    /// `auto` (HTTP/2 where the upstream agrees to it in the handshake of TLS, else HTTP/1.1) unless written.
+    pub upstream_protocol: Field<ProtocolWord>,
+    /// The proxy through which the upstreams are reached: `http://host:port`, or more of it.
+    pub via: Field<ViaMirror>,
+    /// Other origins under which the product names itself in links: `https://jira.example.com`.
+    pub upstream_aliases: Field<List<Id>>,
+    /// What links name the gate by: `https://gate.example.com`. The caller's own `Host` unless written.
+    pub public_url: Field<Id>,
+    /// Where hosts of the catalog's `redirects` are: public DNS, and public addresses alone, unless written.
+    pub redirect_hosts: Field<List<RedirectHostMirror>>,
     /// Why an app cannot walk around this gate.
     pub bypass: Field<BypassWord>,
     /// How the tenant of a request is told.
@@ -77,14 +98,6 @@ pub struct GateMirror {
     pub limits: Field<LimitsMirror>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(rename = "Tls", deny_unknown_fields, extend("required" = ["certificate", "key"]))]
-pub struct TlsMirror {
-    pub certificate: Field<Id>,
-    pub key: Field<Id>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Identify")]
@@ -97,14 +110,14 @@ pub enum IdentifyWord {
     ConnectJwt,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(rename = "UpstreamTls", deny_unknown_fields)]
-pub struct UpstreamTlsMirror {
-    /// A PEM file with the only roots that count; public roots unless written.
-    pub ca: Field<Id>,
-    /// The name in the upstream's certificate; the host of `upstream` unless written.
-    pub server_name: Field<Id>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Protocol")]
+pub enum ProtocolWord {
+    Auto,
+    Http1,
+    /// HTTP/2 alone; without TLS by prior knowledge.
+    Http2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -117,6 +130,18 @@ pub enum BypassWord {
     Network,
     /// Nothing keeps it from it: advice, not enforcement.
     Open,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "RedirectHost", deny_unknown_fields, extend("required" = ["host", "address"]))]
+pub struct RedirectHostMirror {
+    /// As the catalog names it.
+    pub host: Field<Id>,
+    /// IP address and port; it may be a private one.
+    pub address: Field<Id>,
+    /// A PEM file with the only roots that count; public roots unless written.
+    pub ca: Field<Id>,
 }
 
 /// `{fixed: ID}`, `host`, `path` or `token`.
@@ -188,6 +213,10 @@ pub struct TenantMirror {
     pub host: Field<Id>,
     /// The gate's `upstream` unless written.
     pub upstream: Field<Id>,
+    /// As in a gate, for this tenant; beside an `upstream` of its own the gate's do not count.
+    pub upstream_aliases: Field<List<Id>>,
+    /// As in a gate, for this tenant.
+    pub public_url: Field<Id>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -227,26 +256,22 @@ pub struct HealthMirror {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "Admin", deny_unknown_fields, extend("required" = ["listen"]))]
-pub struct AdminMirror {
-    pub listen: Field<Id>,
-    /// Required on TCP.
-    pub token: Field<TokenFileMirror>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(rename = "TokenFile", deny_unknown_fields, extend("required" = ["file"]))]
-pub struct TokenFileMirror {
-    pub file: Field<Id>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
 #[schemars(rename = "Metrics", deny_unknown_fields)]
 pub struct MetricsMirror {
     /// Apps beyond this number share `app="other"`: 500 unless written.
     pub apps_max: Field<u32>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "Journal", deny_unknown_fields)]
+pub struct JournalMirror {
+    /// Entries that are kept: 10000 unless written.
+    pub entries_max: Field<u32>,
+    /// How long they are kept: 365d.
+    pub age_max: Field<Span>,
+    /// Bytes of what files said, beside those in force: 256MiB.
+    pub texts_max: Field<Bytes>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -371,12 +396,14 @@ pub struct LimitsMirror {
     pub idle_timeout: Field<Span>,
     /// For a whole request: 5m.
     pub request_timeout: Field<Span>,
-    /// For a connection to the upstream, TLS included: 5s.
+    /// For a connection to the upstream, proxy and TLS included: 5s.
     pub connect_timeout: Field<Span>,
     /// For the first byte of the upstream's answer: 60s.
     pub response_timeout: Field<Span>,
-    /// Between two pieces of a body: 30s.
+    /// Between two pieces of a request's body, and for a client to take a piece of an answer: 30s.
     pub body_idle_timeout: Field<Span>,
+    /// Between two pieces of an answer (an event stream is slow by nature), and for a WebSocket on which nothing moves: 5m.
+    pub answer_idle_timeout: Field<Span>,
     /// Client connections at one time: 10000.
     pub connections_max: Field<u32>,
     /// Bytes of a request's head: 64KiB.
@@ -389,6 +416,12 @@ pub struct LimitsMirror {
     pub upstream_idle_max: Field<u32>,
     /// Connections to upstreams at one time: 1000.
     pub upstream_connections_max: Field<u32>,
+    /// Requests that one client connection may carry before it is asked to close: 100000.
+    pub max_requests_per_connection: Field<u32>,
+    /// After this long a client connection is asked to close (HTTP/2: GOAWAY): 15m.
+    pub max_connection_age: Field<Span>,
+    /// Requests under way on one HTTP/2 connection, on either side: 100.
+    pub http2_streams_max: Field<u32>,
     /// At the end, for requests under way: 30s. Not in a gate.
     pub drain_timeout: Field<Span>,
     /// At the end, not ready but still accepting: 5s. Not in a gate.

@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::address::{Beside, TlsBeside, is_host, upstream};
+use super::address::{Beside, is_host, upstream};
 use super::check::{Context, limits};
 use super::file::{
-    BypassWord, GateMirror, GateModeMirror, IdentifyWord, LimitsMirror, TenantMirror, TenantRuleMirror, TlsMirror,
-    UpstreamTlsMirror,
+    BypassWord, GateMirror, GateModeMirror, IdentifyWord, LimitsMirror, ProtocolWord, TenantMirror, TenantRuleMirror,
+    TlsMirror,
 };
-use super::model::{Bypass, CatalogSource, Gate, Limits, Roots, ServerTls, Tenant, Upstream};
+use super::links::{self, Written};
+use super::model::{Bypass, CatalogSource, Gate, Limits, Protocol, ServerTls, Tenant, Upstream};
+use super::outbound::{no_proxy_to_a_socket, tls_beside, via};
 use crate::authz::gate::{Identify, TenantRule};
 use crate::problem::{At, Spanned};
 use crate::yaml::field::{Field, Id, List};
@@ -18,19 +20,28 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
     let name = context.required(mirror.name, at, "the gate lacks `name`", "write a short name such as `jira`");
     let name = name.filter(|name| gate_name(context, name));
     let help = "write an address such as 127.0.0.1:8080, or unix:path";
+    let listen_at = mirror.listen.at().unwrap_or(at);
     let listen = context.required(mirror.listen, at, "the gate lacks `listen`", help);
     let listen = listen.and_then(|written| context.listen(&written));
     let tls = mirror.tls.into_spanned().and_then(|written| server_tls(context, written.value, written.at));
     let catalog = catalog(context, mirror.product, mirror.catalog, at);
     let identify = identify(context, mirror.identify, at);
     let bypass = bypass(context, mirror.bypass, identify, at);
-    let upstream_tls = mirror.upstream_tls.into_value().map(|written| upstream_tls(context, written));
+    let upstream_tls = mirror.upstream_tls.into_spanned().map(|written| tls_beside(context, written));
+    let via_at = mirror.via.at();
+    let via = mirror.via.into_spanned().and_then(|written| via(context, written));
     let host = mirror.upstream_host.into_value();
-    let beside =
-        Beside { host: host.as_ref().map(|host| host.0.as_str()), tls: upstream_tls.as_ref(), folder: context.folder };
+    let beside = Beside {
+        host: host.as_ref().map(|host| host.0.as_str()),
+        tls: upstream_tls.as_ref(),
+        protocol: mirror.upstream_protocol.into_value().map_or(Protocol::default(), protocol),
+        folder: context.folder,
+    };
     let no_upstream = mirror.upstream.is_absent();
     let shared = mirror.upstream.into_spanned().and_then(|written| checked_upstream(context, &written, beside));
     let own = Beside { host: None, ..beside };
+    let links = links::written(context, mirror.public_url, mirror.upstream_aliases);
+    let redirect_hosts = links::redirect_hosts(context, mirror.redirect_hosts);
     let listed = mirror.tenants.at();
     let tenants = tenants(context, mirror.tenants, own);
     if no_upstream && (tenants.is_empty() || tenants.iter().any(|tenant| !tenant.has_upstream)) {
@@ -40,13 +51,17 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
     let help = "write `tenant: {fixed: TENANT}`, `host`, `path` or `token`";
     let rule = context.required(mirror.tenant, at, "the gate lacks `tenant`", help);
     let (observe_until_ms, limits) = (observe(context, mirror.mode), gate_limits(context, mirror.limits));
+    let shared = Shared { upstream: shared, links };
     let (tenant, tenants) = tenant_rule(context, rule?, tenants, listed, shared)?;
+    no_proxy_to_a_socket(context, via_at, &tenants);
     Some(Gate {
         at,
         tls,
         bypass: bypass?,
         tenant,
         tenants,
+        via,
+        redirect_hosts,
         issue_keys_prefix: !mirror.issue_keys.is_absent(),
         names_as_written: !mirror.names.is_absent(),
         channel_types_prefix: !mirror.channel_types.is_absent(),
@@ -54,6 +69,7 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
         limits,
         name: name?.value.0,
         listen: listen?,
+        listen_at,
         catalog: catalog?,
         identify: identify?,
     })
@@ -135,14 +151,12 @@ fn bypass(context: &Context<'_>, field: Field<BypassWord>, identify: Option<Iden
     })
 }
 
-fn upstream_tls(context: &Context<'_>, mirror: UpstreamTlsMirror) -> TlsBeside {
-    let server_name = mirror.server_name.into_spanned().map(|name| {
-        if !is_host(&name.value.0) {
-            context.error(name.at, format!("`{}` is no host", name.value.0), "write the name in the certificate");
-        }
-        name.value.0.to_ascii_lowercase()
-    });
-    TlsBeside { server_name, roots: context.path(mirror.ca).map_or(Roots::Public, Roots::File) }
+fn protocol(word: ProtocolWord) -> Protocol {
+    match word {
+        ProtocolWord::Auto => Protocol::Auto,
+        ProtocolWord::Http1 => Protocol::Http1,
+        ProtocolWord::Http2 => Protocol::Http2,
+    }
 }
 
 fn checked_upstream(context: &Context<'_>, written: &Spanned<Id>, beside: Beside<'_>) -> Option<Arc<Upstream>> {
@@ -158,6 +172,13 @@ struct Listed {
     /// Written, readable or not.
     has_upstream: bool,
     upstream: Option<Arc<Upstream>>,
+    links: Written,
+}
+
+/// What the gate says for all tenants.
+struct Shared {
+    upstream: Option<Arc<Upstream>>,
+    links: Written,
 }
 
 fn tenants(context: &Context<'_>, field: Field<List<TenantMirror>>, beside: Beside<'_>) -> Vec<Listed> {
@@ -180,6 +201,7 @@ fn tenants(context: &Context<'_>, field: Field<List<TenantMirror>>, beside: Besi
             host: mirror.host.into_spanned().and_then(|host| tenant_host(context, host)),
             has_upstream: !mirror.upstream.is_absent(),
             upstream: mirror.upstream.into_spanned().and_then(|written| checked_upstream(context, &written, beside)),
+            links: links::written(context, mirror.public_url, mirror.upstream_aliases),
         });
     }
     tenants
@@ -201,7 +223,7 @@ fn tenant_rule(
     rule: Spanned<TenantRuleMirror>,
     listed: Vec<Listed>,
     listed_at: Option<At>,
-    shared: Option<Arc<Upstream>>,
+    shared: Shared,
 ) -> Option<(TenantRule, Vec<Tenant>)> {
     if let TenantRuleMirror::Fixed(mirror) = rule.value {
         if let Some(at) = listed_at {
@@ -214,7 +236,9 @@ fn tenant_rule(
         let id =
             context.required(mirror.fixed, rule.at, "`tenant` lacks `fixed`", "write the tenant of every request")?;
         let id: Arc<str> = Arc::from(id.value.0);
-        let only = Tenant { id: Arc::clone(&id), name: None, upstream: shared? };
+        let upstream = shared.upstream?;
+        let links = links::of_tenant(&upstream, false, Written::default(), &shared.links)?;
+        let only = Tenant { id: Arc::clone(&id), name: None, upstream, links };
         return Some((TenantRule::Fixed(id), vec![only]));
     }
     if listed_at.is_none() {
@@ -226,6 +250,11 @@ fn tenant_rule(
     }
     let by_host = matches!(rule.value, TenantRuleMirror::Host);
     let hosts = hosts(context, &listed, by_host);
+    if by_host {
+        let written: Vec<_> =
+            listed.iter().map(|one| (&one.links, one.host.as_ref().map(|host| &*host.value))).collect();
+        links::agree_with_host(context, &shared.links, &written);
+    }
     let ids = || listed.iter().map(|tenant| Arc::clone(&tenant.id)).collect();
     let tenant = match rule.value {
         TenantRuleMirror::Host => TenantRule::Host(hosts),
@@ -233,8 +262,10 @@ fn tenant_rule(
         TenantRuleMirror::Token | TenantRuleMirror::Fixed(_) => TenantRule::Token(ids()),
     };
     let with_upstream = |listed: Listed| {
-        let upstream = listed.upstream.or_else(|| shared.clone())?;
-        Some(Tenant { id: listed.id, name: listed.name, upstream })
+        let has_own_upstream = listed.upstream.is_some();
+        let upstream = listed.upstream.or_else(|| shared.upstream.clone())?;
+        let links = links::of_tenant(&upstream, has_own_upstream, listed.links, &shared.links)?;
+        Some(Tenant { id: listed.id, name: listed.name, upstream, links })
     };
     Some((tenant, listed.into_iter().filter_map(with_upstream).collect()))
 }

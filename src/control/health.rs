@@ -11,9 +11,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use crate::live::unix_ms;
 use crate::metrics::{self, Metrics};
+use crate::problem::Problem;
 
 /// What decides about readiness, shared by everything that has a say. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +30,67 @@ struct Facts {
     waiting: BTreeMap<String, usize>,
     snapshot: Option<SnapshotFacts>,
     problems: usize,
+    /// All of them, and since when the snapshot is in force.
+    noted: (Arc<[Problem]>, Option<i64>),
+    file_problems: Vec<String>,
+    state: StateFolder,
     warnings: Warnings,
+    overrides: Option<BucketFacts>,
+}
+
+/// How a gate of a fleet stands with the bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BucketFacts {
+    pub bucket: String,
+    /// What commands call this gate.
+    pub gate: String,
+    pub connected: bool,
+    /// All that was acknowledged before this is in force here. `None`: it never was.
+    pub last_in_sync: Option<String>,
+    /// Acts on the disk.
+    pub known: usize,
+    /// Those of them that the bucket does not have.
+    pub missing: usize,
+    /// Values in the bucket that are kept out, each with why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refused_more: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What is kept in the state folder. Nothing of it decides about readiness: enforcement does not hang on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StateFolder {
+    pub journal: Kept,
+    pub usage: Kept,
+}
+
+/// How something stands that is kept in the state folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Kept {
+    /// There is no state folder.
+    #[default]
+    Off,
+    Kept,
+    /// It cannot be written, or was lost. `waiting`: what is kept in memory until it can be.
+    Problem {
+        problem: String,
+        waiting: usize,
+    },
+}
+
+impl Kept {
+    fn of(waiting: usize, problem: Option<String>) -> Self {
+        problem.map_or(Self::Kept, |problem| Self::Problem { problem, waiting })
+    }
 }
 
 /// The snapshot in force.
@@ -64,7 +128,19 @@ pub struct Observe {
     pub app: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    pub until: String,
+    /// Unix time in milliseconds.
+    #[serde(rename = "until", serialize_with = "as_rfc3339")]
+    pub until_ms: i64,
+}
+
+fn as_rfc3339<S: Serializer>(unix_ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*unix_ms))
+}
+
+/// Unix time in milliseconds as people read it, to the second.
+pub fn rfc3339(unix_ms: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(unix_ms.div_euclid(1000)).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 /// What `/readyz` answers.
@@ -76,6 +152,13 @@ pub struct Report {
     pub waiting: Vec<String>,
     pub snapshot: Option<SnapshotFacts>,
     pub problems: usize,
+    /// The files of TLS and of proxies that cannot be taken as they are now, each with its reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub file_problems: Vec<String>,
+    pub state: StateFolder,
+    /// Where acts lie in the bucket of a fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<BucketFacts>,
     #[serde(flatten)]
     pub warnings: Warnings,
 }
@@ -96,12 +179,46 @@ impl Readiness {
     }
 
     pub fn snapshot(&self, snapshot: SnapshotFacts) {
-        self.facts().snapshot = Some(snapshot);
+        let mut facts = self.facts();
+        if facts.snapshot.as_ref().map(|before| before.generation) != Some(snapshot.generation) {
+            facts.noted.1 = Some(unix_ms());
+        }
+        facts.snapshot = Some(snapshot);
+    }
+
+    /// What is wrong with files, for whoever asks.
+    pub fn note(&self, problems: Arc<[Problem]>) {
+        self.facts().noted.0 = problems;
+    }
+
+    /// What is wrong with files, and since when (Unix time in milliseconds) the snapshot is in force.
+    pub fn noted(&self) -> (Arc<[Problem]>, Option<i64>) {
+        self.facts().noted.clone()
     }
 
     /// How many errors keep documents out.
     pub fn problems(&self, problems: usize) {
         self.facts().problems = problems;
+    }
+
+    /// The files that cannot be taken. What they held before works on, so they do not make it unready.
+    pub fn file_problems(&self, problems: Vec<String>) {
+        self.facts().file_problems = problems;
+    }
+
+    /// How the journal stands.
+    pub fn journal(&self, waiting: usize, problem: Option<String>) {
+        self.facts().state.journal = Kept::of(waiting, problem);
+    }
+
+    /// How what is known of the use of rights stands.
+    pub fn usage(&self, waiting: usize, problem: Option<String>) {
+        self.facts().state.usage = Kept::of(waiting, problem);
+    }
+
+    /// How it stands with the bucket. Whether that makes the gate unready is said by a guard.
+    pub fn bucket(&self, facts: BucketFacts) {
+        self.facts().overrides = Some(facts);
     }
 
     pub fn warnings(&self, warnings: Warnings) {
@@ -121,6 +238,9 @@ impl Readiness {
             waiting: facts.waiting.keys().cloned().collect(),
             snapshot: facts.snapshot.clone(),
             problems: facts.problems,
+            file_problems: facts.file_problems.clone(),
+            state: facts.state.clone(),
+            overrides: facts.overrides.clone(),
             warnings: facts.warnings.clone(),
         }
     }
@@ -193,11 +313,12 @@ mod tests {
         let readiness = Readiness::default();
         readiness.snapshot(snapshot());
         readiness.problems(3);
+        readiness.file_problems(vec!["jira: tls.key: is empty".into()]);
         let bypass = vec![Bypass { gate: "jira".into(), kind: "open".into() }];
         readiness.warnings(Warnings { bypass, ..Warnings::default() });
         let report = readiness.report();
         assert!(report.ready);
-        assert_eq!((report.problems, report.warnings.bypass.len()), (3, 1));
+        assert_eq!((report.problems, report.file_problems.len(), report.warnings.bypass.len()), (3, 1, 1));
     }
 
     #[test]

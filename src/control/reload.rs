@@ -4,12 +4,15 @@
 //! that is busy slows the watchers down instead of piling up texts. It ends only when [`Reloader`] is dropped: no I/O
 //! error and no panic ends it, each leaves the last snapshot in force and is told.
 
+mod dropped;
+pub mod force;
+mod kept;
 pub mod named;
 mod observed;
 mod told;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -19,12 +22,17 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::authz::gate::GateRules;
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
-use crate::control::folder::{self, Folder, Scan, Seen, Verify, Watching};
+use crate::authz::policy::store::Content;
+use crate::authz::snapshot::Snapshot;
+use crate::control::fleet::Refusals;
+use crate::control::folder::{self, Folder, Hints, Scan, Seen, Verify, Watching};
 use crate::control::health::{Readiness, Warnings};
+use crate::control::journal::Journal;
 use crate::control::secrets::SecretWatch;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::problem::{At, Problem, file_name};
+use force::Force;
 use writer::Writer;
 
 /// A folder that is being written when the gate starts may be broken for that moment only: its problems count once it
@@ -43,10 +51,14 @@ pub struct Settings {
     pub policies: PathBuf,
     /// What commands write. One that does not exist at start is an empty one.
     pub overrides: Option<PathBuf>,
+    /// The acts are a fleet's: what this gate's policies say themselves, those of other gates may not say.
+    pub acts_are_shared: bool,
     /// Relative paths of secret files start here: the folder of the configuration file.
     pub secrets_base: PathBuf,
     /// Where credentials that were once named are kept over a restart.
     pub state: Option<PathBuf>,
+    /// Who is told of every change. `None`: there is no state folder.
+    pub journal: Option<Journal>,
     pub gates: Vec<Arc<GateRules>>,
     /// What the configuration alone warns of; what is under `observe` is added to it.
     pub warnings: Warnings,
@@ -59,6 +71,10 @@ pub struct Told {
     pub live: Arc<Live>,
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
+    /// Which acts are in force, and why others are not.
+    pub force: Force,
+    /// What a fleet's bucket holds and this gate keeps out.
+    pub refusals: Refusals,
 }
 
 /// The running writer. Dropping it ends it, so it must be kept until the last request is answered: what is revoked
@@ -66,7 +82,7 @@ pub struct Told {
 #[derive(Debug)]
 pub struct Reloader {
     events: SyncSender<Event>,
-    watching: Vec<Watching>,
+    watching: Vec<(Origin, Watching)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -76,7 +92,49 @@ enum Event {
     Seen(Origin, Box<Seen>),
     /// Some secret file holds something else.
     Secrets,
+    /// What if an override of this name said this? Nothing comes into force.
+    Try {
+        file: Arc<Path>,
+        content: Content,
+        answer: SyncSender<Tried>,
+    },
+    /// Which of these overrides would be kept out?
+    Judge {
+        changes: Vec<(Arc<Path>, Content)>,
+        answer: SyncSender<Vec<Fault>>,
+    },
     Stop,
+}
+
+/// An override that would be kept out, and why.
+pub type Fault = (Arc<Path>, Problem);
+
+/// What a change would make.
+#[derive(Debug)]
+pub struct Tried {
+    pub snapshot: Snapshot,
+    /// Why the file would be kept out.
+    pub problems: Vec<Problem>,
+}
+
+/// Asks the writer what a change would make. Cheap to clone; it outlives the writer and then gets no answer.
+#[derive(Debug, Clone)]
+pub struct TryOut(SyncSender<Event>);
+
+impl TryOut {
+    /// Blocks until the writer has answered. `None`: it is gone.
+    pub fn ask(&self, file: Arc<Path>, content: Content) -> Option<Tried> {
+        let (answer, tried) = sync_channel(1);
+        self.0.send(Event::Try { file, content, answer }).ok()?;
+        tried.recv().ok()
+    }
+
+    /// Which of these overrides would be kept out, and why. Blocks likewise. `None`: the writer is gone.
+    pub fn faults(&self, changes: Vec<(Arc<Path>, Content)>) -> Option<Vec<Fault>> {
+        let (answer, judged) = sync_channel(1);
+        self.0.send(Event::Judge { changes, answer }).ok()?;
+        judged.recv().ok()
+    }
 }
 
 impl Reloader {
@@ -107,14 +165,26 @@ impl Reloader {
         for (origin, folder) in folders {
             let send = reloader.events.clone();
             let on_seen = move |seen| tell(&send, Event::Seen(origin, Box::new(seen)));
-            reloader.watching.push(folder::spawn(folder, settings.folder, on_seen).map_err(no_thread)?);
+            reloader.watching.push((origin, folder::spawn(folder, settings.folder, on_seen).map_err(no_thread)?));
         }
         Ok(reloader)
     }
 
+    /// For whoever writes files in a folder and will not wait for inotify: has it looked at, and not the other, of which a
+    /// look may mean 10,000 files.
+    pub fn hints(&self, origin: Origin) -> Vec<Arc<Hints>> {
+        let of_it = self.watching.iter().filter(|(one, _)| *one == origin);
+        of_it.map(|(_, watching)| Arc::clone(watching.hints())).collect()
+    }
+
+    /// For previews.
+    pub fn try_out(&self) -> TryOut {
+        TryOut(self.events.clone())
+    }
+
     /// Looks at all folders now, without waiting for inotify or the next poll.
     pub fn look(&self) {
-        self.watching.iter().for_each(|watching| watching.hints().tree());
+        self.watching.iter().for_each(|(_, watching)| watching.hints().tree());
     }
 }
 
@@ -143,6 +213,17 @@ fn run(mut writer: Writer, inbox: Receiver<Event>, secrets_moved: &AtomicBool) {
         };
         match event {
             Ok(Event::Seen(origin, seen)) => writer.guarded(|writer| writer.seen(origin, *seen)),
+            Ok(Event::Try { file, content, answer }) => {
+                writer.guarded(|writer| {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(writer.try_out(file, content));
+                });
+            }
+            Ok(Event::Judge { changes, answer }) => {
+                writer.guarded(|writer| {
+                    let _ = answer.send(writer.faults(changes));
+                });
+            }
             Ok(Event::Secrets) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -188,4 +269,10 @@ fn first_look(settings: &Settings, writer: &mut Writer) -> Result<Vec<(Origin, F
         }
         std::thread::sleep(START_LOOK);
     }
+}
+
+/// Prometheus counts in seconds.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this millennium fit 53 bits")]
+fn seconds(unix_ms: i64) -> f64 {
+    unix_ms as f64 / 1000.0
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::authz::policy::credentials::Secret;
 use crate::control::folder::arm::{self, Armed, Targets};
 use crate::control::folder::hints::Hints;
-use crate::control::folder::read::{self, Reading, Stamp, Unreadable};
+use crate::control::folder::read::{self, Stamp, Unreadable};
 use crate::problem::{At, Problem, file_name};
 
 /// Far above any token or key; a Kubernetes Secret holds 1 MiB of all sorts.
@@ -123,14 +123,7 @@ impl SecretStore {
     fn targets(&self) -> Targets {
         let mut targets = Targets::default();
         for path in self.files.keys() {
-            let path = self.base.join(path);
-            targets.way_to(&path);
-            let really = std::fs::canonicalize(&path);
-            for file in [Some(&path), really.as_ref().ok()].into_iter().flatten() {
-                if let Some(Ok(folder)) = file.parent().map(std::fs::canonicalize) {
-                    targets.linked(&folder);
-                }
-            }
+            targets.file(&self.base.join(path));
         }
         targets
     }
@@ -160,15 +153,18 @@ fn hold_once(path: &Path) -> Held {
         Ok(reading) => {
             // A stamp that may hide a change is none, so that the file is read at the next look too.
             let stamp = (!reading.racy).then_some(reading.stamp);
-            Held { stamp, secret: secret(reading) }
+            Held { stamp, secret: secret_of(&reading.bytes) }
         }
         Err(fault) => Held { stamp: None, secret: Err(NoSecret::Unreadable(fault)) },
     }
 }
 
-/// Editors and `echo` end the file with a line break; nothing else is taken away.
-fn secret(reading: Reading) -> Result<Secret, NoSecret> {
-    let bytes = reading.bytes.strip_suffix(b"\n").unwrap_or(&reading.bytes);
+/// The secret that a file's bytes are. Editors and `echo` end the file with a line break; nothing else is taken away.
+///
+/// # Errors
+/// They are none, or not one that fits into a header.
+pub fn secret_of(bytes: &[u8]) -> Result<Secret, NoSecret> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     if bytes.is_empty() {
         return Err(NoSecret::Empty);

@@ -79,7 +79,7 @@ impl Shown {
         words.push(self.app.clone().unwrap_or_else(|| "(no app)".into()));
         words.push(self.operation.clone().unwrap_or_else(|| format!("{} {}", self.method, self.path)));
         match self.containers.as_slice() {
-            // Of a request that passed the log keeps no containers. Slack's path says the operation again.
+            // Slack's path says the operation again.
             [] => words
                 .extend(self.operation.as_ref().filter(|name| !self.path.ends_with(*name)).map(|_| self.path.clone())),
             all => words.extend(all.iter().map(Container::shown)),

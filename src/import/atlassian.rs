@@ -118,7 +118,7 @@ fn convert(operation: &Described<'_>, notes: &mut Notes) -> Result<DraftOperatio
     if proposed {
         notes.add("proposed as `nothing`: the tenant until the overlay accepts it with a reason", &id);
     }
-    Ok(DraftOperation { id, request, needs, places, subject, proposed, tenant_arguments: Vec::new() })
+    Ok(DraftOperation { id, request, needs, places, subject, proposed, tenant_arguments: Vec::new(), json: None })
 }
 
 fn needs(operation: &Described<'_>, id: &str, notes: &mut Notes) -> Vec<(&'static str, Vec<DraftLine>)> {

@@ -30,6 +30,8 @@ pub struct DraftOperation {
     pub subject: bool,
     pub proposed: bool,
     pub tenant_arguments: Vec<String>,
+    /// Whether arguments are read from JSON, where that is not what the method lets expect.
+    pub json: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,9 @@ impl DraftOperation {
         }
         if !self.tenant_arguments.is_empty() {
             line(yaml, &format!("    tenant_arguments: [{}]", self.tenant_arguments.join(", ")));
+        }
+        if let Some(json) = self.json {
+            line(yaml, &format!("    json: {json}"));
         }
     }
 

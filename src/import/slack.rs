@@ -7,6 +7,7 @@
 //!   is written by a person, with a reason.
 //! - `seamless_user` is not carried: no credential that a third party can hold has it.
 //! - `http_method` is what Slack recommends. It answers GET and POST for every method, and SDKs send POST.
+//! - `json_input_supported` is carried where it is not what the method lets expect: GET takes none, POST does.
 
 use std::collections::BTreeSet;
 
@@ -157,7 +158,14 @@ fn convert(name: &str, method: &Value, notes: &mut Notes) -> Result<DraftOperati
         subject: false,
         proposed,
         tenant_arguments: tenants.map(|(name, _)| (*name).to_owned()).collect(),
+        json: json(method, verb),
     })
+}
+
+/// What is not said to read JSON is taken to read forms alone. `None`: as the verb lets expect.
+fn json(method: &Value, verb: &str) -> Option<bool> {
+    let stated = method.get("json_input_supported").and_then(Value::as_bool).unwrap_or(false);
+    (stated != (verb != "GET")).then_some(stated)
 }
 
 fn needs(name: &str, method: &Value, notes: &mut Notes) -> Vec<(&'static str, Vec<DraftLine>)> {

@@ -130,6 +130,7 @@ struct Series {
     families: Families,
     requests: [OnceLock<Option<IntCounter>>; Outcome::ALL.len()],
     denials: [OnceLock<Option<IntCounter>>; Reason::ALL.len()],
+    cuts: [OnceLock<Option<IntCounter>>; Reason::ALL.len()],
 }
 
 impl AppMetrics {
@@ -140,6 +141,7 @@ impl AppMetrics {
             families: families.clone(),
             requests: [const { OnceLock::new() }; Outcome::ALL.len()],
             denials: [const { OnceLock::new() }; Reason::ALL.len()],
+            cuts: [const { OnceLock::new() }; Reason::ALL.len()],
         }))
     }
 
@@ -160,6 +162,17 @@ impl AppMetrics {
         let labels = || [&*series.gate, &*series.app, reason.as_str()];
         let make = || series.families.denials.get_metric_with_label_values(&labels()).ok();
         let counter = series.denials.get(reason as usize).and_then(|cell| cell.get_or_init(make).as_ref());
+        if let Some(counter) = counter {
+            counter.inc();
+        }
+    }
+
+    /// Counts a request that was cut while it was under way.
+    pub fn cut(&self, reason: Reason) {
+        let series = &*self.0;
+        let labels = || [&*series.gate, &*series.app, reason.as_str()];
+        let make = || series.families.streams_cut.get_metric_with_label_values(&labels()).ok();
+        let counter = series.cuts.get(reason as usize).and_then(|cell| cell.get_or_init(make).as_ref());
         if let Some(counter) = counter {
             counter.inc();
         }
@@ -194,6 +207,7 @@ mod tests {
         let app = metrics.gate("jira").unwrap().app(Some("jira/a"));
         for reason in Reason::ALL {
             app.denial(reason);
+            app.cut(reason);
         }
         for outcome in Outcome::ALL {
             app.request(outcome);
@@ -201,6 +215,8 @@ mod tests {
         let text = metrics.render().unwrap();
         for reason in Reason::ALL {
             let line = format!(r#"scopegate_denials_total{{app="jira/a",gate="jira",reason="{reason}"}} 1"#);
+            assert!(text.contains(&line), "{line}");
+            let line = format!(r#"scopegate_streams_cut_total{{app="jira/a",gate="jira",reason="{reason}"}} 1"#);
             assert!(text.contains(&line), "{line}");
         }
         for outcome in Outcome::ALL {
@@ -219,10 +235,12 @@ mod tests {
             let app = gate.app(Some(&format!("jira/app-{n}")));
             app.request(Outcome::Deny);
             app.denial(Reason::MissingScope);
+            app.cut(Reason::MissingScope);
         }
         let text = metrics.render().unwrap();
         let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
         assert_eq!(series("scopegate_requests_total{"), 6);
         assert_eq!(series("scopegate_denials_total{"), 6);
+        assert_eq!(series("scopegate_streams_cut_total{"), 6);
     }
 }

@@ -1,36 +1,32 @@
-//! One client connection: its handshake, its time bounds, its requests one after the other, its orderly end.
-//! It knows nothing of what is asked: each request goes to a service, which cannot fail.
+//! One client connection: its handshake, its protocol, its orderly end. What is asked on it is the business of
+//! `http1` and `http2`, and they know nothing of it either: each request goes to a service, which cannot fail.
 
+mod http1;
+mod http2;
 mod io;
 mod pace;
+mod preface;
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{Body, BodyError};
-use super::counters::IoCounters;
-use super::limits::{BUFFER_BYTES, Limits};
+use super::body::Body;
+use super::counters::{Ended, IoCounters};
+use super::limits::Limits;
+use super::source::Source;
 use super::transport::Transport;
+use super::tunnel;
 use super::worker::Drain;
 use io::ClientIo;
-use pace::{Over, Pace};
+use preface::Protocol;
 
 /// Who is at the other end of a connection. Facts of the connection, never of a header.
 #[derive(Debug)]
@@ -81,19 +77,38 @@ pub struct Serving<S> {
     pub(super) drain: Rc<Drain>,
 }
 
+impl From<tunnel::Over> for Ended {
+    fn from(over: tunnel::Over) -> Self {
+        match over {
+            tunnel::Over::Closed | tunnel::Over::Draining | tunnel::Over::Cut => Self::Orderly,
+            tunnel::Over::TooSlow => Self::TooSlow,
+            tunnel::Over::Malformed(tunnel::Side::Client) => Self::Malformed,
+            // The upstream's fault is told in the record of the request.
+            tunnel::Over::Malformed(tunnel::Side::Upstream) => Self::Orderly,
+        }
+    }
+}
+
 /// Serves one connection to its end.
 pub async fn serve<S, F>(accepted: Accepted, serving: Rc<Serving<S>>)
 where
-    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    S: Fn(Rc<Peer>, Request<Source>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
     let Some((transport, peer)) = shake_hands(accepted, &serving).await else {
         serving.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    if converse(transport, Rc::new(peer), &serving).await == Some(Over::TooSlow) {
-        serving.counters.timed_out.fetch_add(1, Ordering::Relaxed);
-    }
+    let mut io = ClientIo::new(transport);
+    let peer = Rc::new(peer);
+    let protocol = timeout(serving.limits.header_timeout, preface::protocol(&mut io)).await;
+    let ended = match protocol {
+        Err(_) => Ended::TooSlow,
+        Ok(Err(_)) => Ended::Orderly,
+        Ok(Ok(Protocol::Http1)) => http1::converse(io, peer, &serving).await,
+        Ok(Ok(Protocol::Http2)) => http2::converse(io, peer, &serving).await,
+    };
+    serving.counters.ended(ended);
 }
 
 async fn shake_hands<S>(accepted: Accepted, serving: &Serving<S>) -> Option<(Transport, Peer)> {
@@ -103,103 +118,11 @@ async fn shake_hands<S>(accepted: Accepted, serving: &Serving<S>) -> Option<(Tra
     };
     let mut peer = Peer::of_address(address);
     let Some(config) = &serving.tls else { return Some((Transport::Tcp(stream), peer)) };
-    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(Transport::Tcp(stream));
     let stream = timeout(serving.limits.handshake_timeout, handshake).await.ok()?.ok()?;
     peer.is_tls = true;
     peer.sni = stream.get_ref().1.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
     Some((Transport::Tls(Box::new(stream.into())), peer))
-}
-
-/// The requests of one connection. `None` if it ended by itself.
-async fn converse<S, F>(transport: Transport, peer: Rc<Peer>, serving: &Rc<Serving<S>>) -> Option<Over>
-where
-    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
-    F: Future<Output = Response<Body>> + 'static,
-{
-    let pace = Rc::new(Pace::start());
-    let io = TokioIo::new(ClientIo::new(transport, Rc::clone(&pace)));
-    let service = service_fn({
-        let (pace, serving) = (Rc::clone(&pace), Rc::clone(serving));
-        move |request| {
-            pace.head_arrived();
-            let answer = (serving.service)(Rc::clone(&peer), request);
-            let told = Told(Rc::clone(&pace));
-            async move { Ok::<_, Infallible>(answer.await.map(|body| Answer { body, _told: told })) }
-        }
-    });
-    let limits = &serving.limits;
-    let connection = protocol(limits).serve_connection(io, service);
-    let mut connection = pin!(connection);
-    let mut closing = pin!(serving.drain.closing());
-    let mut clock = pin!(tokio::time::sleep_until(Instant::now() + limits.header_timeout));
-    let (mut is_listening, mut told_to_close) = (false, false);
-    std::future::poll_fn(move |context| {
-        if connection.as_mut().poll(context).is_ready() {
-            // How it ended is of no interest: a client may go at any time.
-            return Poll::Ready(None);
-        }
-        // Polled once, so that the shutdown wakes this task; after that only when there is something to hear.
-        let may_hear = !is_listening || serving.drain.is_closing();
-        is_listening = true;
-        if may_hear && !told_to_close && closing.as_mut().poll(context).is_ready() {
-            told_to_close = true;
-            connection.as_mut().graceful_shutdown();
-            if connection.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
-            }
-        }
-        pace.poll(clock.as_mut(), limits, context).map(Some)
-    })
-    .await
-}
-
-fn protocol(limits: &Limits) -> http1::Builder {
-    let mut protocol = http1::Builder::new();
-    protocol
-        .half_close(false)
-        .keep_alive(true)
-        // Our own bounds (see `pace`): hyper's would box a timer for each request, and cannot tell an idle
-        // connection from a slow head.
-        .header_read_timeout(None)
-        .max_headers(limits.headers_max)
-        .max_header_size(limits.header_bytes_max)
-        .max_buf_size(BUFFER_BYTES.max(limits.header_bytes_max));
-    protocol
-}
-
-/// Says that the answer is over when it is dropped: the connection is idle then.
-struct Told(Rc<Pace>);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.0.answered();
-    }
-}
-
-/// An answer's body, with word to the connection when it ends.
-struct Answer {
-    body: Body,
-    _told: Told,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

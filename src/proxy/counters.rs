@@ -18,8 +18,43 @@ pub struct IoCounters {
     pub handshakes_failed: AtomicU64,
     /// Client connections closed for being too slow.
     pub timed_out: AtomicU64,
+    /// Client connections closed because what came on them was no HTTP, or did harm.
+    pub malformed: AtomicU64,
+    /// Upstream connections that could not be opened: nobody was there, or the name is not known.
+    pub upstream_connects_failed: AtomicU64,
+    /// Upstream connections that were not open in time, whichever step was slow: name, proxy or handshake.
+    pub upstream_connects_timed_out: AtomicU64,
+    /// TLS handshakes that an upstream failed: it was not whom it must be, or spoke no TLS.
+    pub upstream_handshakes_failed: AtomicU64,
+    /// Tunnels that the proxy of `via` did not open.
+    pub via_failed: AtomicU64,
+    /// Requests under way now that have lasted: each is judged again when that is due.
+    pub streams: AtomicUsize,
     /// Tasks that panicked; each ended its own connection only.
     pub panics: AtomicU64,
+}
+
+/// How a connection ended, where that is of interest: a client may go at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, by either side.
+    Orderly,
+    /// The client did not keep a bound in time.
+    TooSlow,
+    /// The client spoke no HTTP that is understood here, or one that does harm.
+    Malformed,
+}
+
+impl IoCounters {
+    /// Counts how a connection, or a tunnel within one, ended.
+    pub fn ended(&self, ended: Ended) {
+        let count = match ended {
+            Ended::Orderly => return,
+            Ended::TooSlow => &self.timed_out,
+            Ended::Malformed => &self.malformed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// One more of something that is open, until dropped.

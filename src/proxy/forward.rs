@@ -10,7 +10,9 @@ use http::{Response, Uri, Version, request};
 use super::body::{Body, Held, RequestBody};
 use super::connection::Peer;
 use super::headers;
+use super::links;
 use super::upstream::{SendError, Upstream};
+use super::websocket::Handshake;
 use crate::authz::decide::is_same_request;
 use crate::authz::gate::GateRules;
 use crate::authz::identity::KeyPlaces;
@@ -29,6 +31,8 @@ pub struct FinalForm {
     path: PathAndQuery,
     /// What takes the caller's credential's place.
     replace: Option<(HeaderName, Option<HeaderValue>)>,
+    /// The answer must be one that can be looked into.
+    links_are_read: bool,
     body: RequestBody,
 }
 
@@ -40,21 +44,26 @@ impl FinalForm {
     /// What goes upstream would not be what was judged, or the credential is not one that a header can hold.
     pub fn of(
         gate: &GateRules,
+        head: &request::Parts,
         request: &RequestView<'_>,
         facts: &Facts<'_>,
         permit: &Permit,
         body: RequestBody,
     ) -> Result<Self, Box<Denial>> {
         let unsendable = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
-        let path = |target: &str| {
-            PathAndQuery::try_from(target).map_err(|_| unsendable("the path or query cannot be sent on"))
+        let path = |target: &str| match head.uri.path_and_query() {
+            // Most are sent as they were received, and need not be parsed again.
+            Some(received) if received == target => Ok(received.clone()),
+            _ => PathAndQuery::try_from(target).map_err(|_| unsendable("the path or query cannot be sent on")),
         };
+        let listened_to = permit.operation.is_some_and(|id| gate.catalog.leaves_or_removes(id));
+        let links_are_read = listened_to || links::rules(&gate.catalog, permit.operation).is_some();
         let (scheme, secret, stood_in) = match &permit.credential {
             Credential::PassThrough if permit.url_signed => {
-                return Ok(Self { path: path(request.received_target())?, replace: None, body });
+                return Ok(Self { path: path(request.received_target())?, replace: None, links_are_read, body });
             }
             Credential::PassThrough => {
-                return Ok(Self { path: path(&request.forward_target())?, replace: None, body });
+                return Ok(Self { path: path(&request.forward_target())?, replace: None, links_are_read, body });
             }
             Credential::Replace { scheme, secret, stood_in } => (*scheme, secret, *stood_in),
         };
@@ -63,10 +72,10 @@ impl FinalForm {
             .ok_or_else(|| Box::new(Denial { why: Some(unreadable), ..Denial::of(Reason::UpstreamUnreachable) }))?;
         let replace = Some((header::AUTHORIZATION, Some(value)));
         if !stood_in.query && !stood_in.form {
-            return Ok(Self { path: path(&request.forward_target())?, replace, body });
+            return Ok(Self { path: path(&request.forward_target())?, replace, links_are_read, body });
         }
         let (target, body) = without_key(gate, request, facts, permit, stood_in, body).map_err(unsendable)?;
-        Ok(Self { path: path(&target)?, replace, body })
+        Ok(Self { path: path(&target)?, replace, links_are_read, body })
     }
 
     /// Sends it, under the generation that permitted it.
@@ -79,16 +88,19 @@ impl FinalForm {
         peer: &Peer,
         head: &request::Parts,
         permit: &Permit,
+        handshake: Option<&Handshake>,
+        called: Option<&HeaderValue>,
     ) -> Result<Response<Body>, SendError> {
         let host = &upstream.target().host;
         let replace = self.replace.as_slice();
-        let outbound = Outbound { head, peer, path: &self.path, host, replace };
-        upstream.send(permit.generation, || outbound.to_head(), self.body).await
+        let links_are_read = self.links_are_read;
+        let outbound = Outbound { head, peer, path: &self.path, host, called, replace, links_are_read, handshake };
+        upstream.send(permit.generation, || outbound.to_head(), self.body, handshake).await
     }
 }
 
 /// `Bearer <secret>` (RFC 6750 §2.1) or `Basic base64(<secret>)` (RFC 7617 §2), marked as not to be logged.
-fn authorization(scheme: UpstreamScheme, secret: &Secret) -> Option<HeaderValue> {
+pub fn authorization(scheme: UpstreamScheme, secret: &Secret) -> Option<HeaderValue> {
     let mut value = match scheme {
         UpstreamScheme::Bearer => [b"Bearer ", secret.bytes()].concat(),
         UpstreamScheme::Basic => {
@@ -145,8 +157,15 @@ pub struct Outbound<'a> {
     pub path: &'a PathAndQuery,
     /// The upstream's own name.
     pub host: &'a HeaderValue,
+    /// What the gate is called, where that is known and not only what the caller says: a product may take
+    /// `x-forwarded-host` for the tenant.
+    pub called: Option<&'a HeaderValue>,
     /// Fields that the gate sets or, with `None`, takes away: the credential. They win over everything.
     pub replace: &'a [(HeaderName, Option<HeaderValue>)],
+    /// What asks for a WebSocket, where the request does.
+    pub handshake: Option<&'a Handshake>,
+    /// The answer must come whole and uncompressed: its links are read.
+    pub links_are_read: bool,
 }
 
 impl Outbound<'_> {
@@ -162,29 +181,36 @@ impl Outbound<'_> {
 
     fn fields(&self) -> HeaderMap {
         let received = &self.head.headers;
-        let mut fields = HeaderMap::with_capacity(received.len() + 6);
-        fields.insert(header::HOST, self.host.clone());
+        // Taken over whole, and thinned out: to add them one by one would look for the place of each.
+        let mut fields = received.clone();
         let named = headers::names_fields(received);
-        for (name, value) in received {
+        for name in received.keys().filter(|name| **name != header::HOST) {
             if headers::is_stripped(name.as_str()) || named && headers::is_named_by_connection(received, name.as_str())
             {
-                continue;
+                fields.remove(name);
             }
-            fields.append(name, value.clone());
         }
+        fields.insert(header::HOST, self.host.clone());
         // What the proxy itself says comes after the stripping, so no `Connection` option can take it away (H04).
         if headers::takes_trailers(received) {
             fields.insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        if let Some(host) = received.get(header::HOST) {
-            fields.insert(X_FORWARDED_HOST, host.clone());
+        if let Some(called) = self.called {
+            fields.insert(X_FORWARDED_HOST, called.clone());
         }
         if let Some(address) = &self.peer.forwarded_for {
             fields.insert(X_FORWARDED_FOR, address.clone());
         }
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.peer.scheme()));
         // RFC 9110 §7.6.3: a gateway must say so to the inbound side; it costs one insert and shows loops.
-        fields.append(header::VIA, HeaderValue::from_static("1.1 scopegate"));
+        let via = if self.head.version == Version::HTTP_2 { "2 scopegate" } else { "1.1 scopegate" };
+        fields.append(header::VIA, HeaderValue::from_static(via));
+        if let Some(handshake) = self.handshake {
+            handshake.write(&mut fields);
+        }
+        if self.links_are_read {
+            links::ask_for_the_whole(&mut fields);
+        }
         for (name, value) in self.replace {
             match value {
                 Some(value) => drop(fields.insert(name, value.clone())),
@@ -209,7 +235,12 @@ mod tests {
         let peer = Peer::of_address("192.0.2.1:4000".parse().expect("an address"));
         let host = HeaderValue::from_static("acme.atlassian.net");
         let path = head.uri.path_and_query().expect("a path").clone();
-        Outbound { head: &head, peer: &peer, path: &path, host: &host, replace }.to_head().headers
+        let (links_are_read, handshake) = (false, None);
+        let called = HeaderValue::from_static("jira.gate.example.com");
+        let called = head.headers.contains_key("x-test-is-called").then_some(&called);
+        let outbound =
+            Outbound { head: &head, peer: &peer, path: &path, host: &host, called, replace, links_are_read, handshake };
+        outbound.to_head().headers
     }
 
     #[test]
@@ -219,6 +250,7 @@ mod tests {
                 ("host", "gate:8080"),
                 ("x-forwarded-for", "10.0.0.1"),
                 ("X_Forwarded_Proto", "https"),
+                ("x-forwarded-host", "evil.example"),
                 ("forwarded", "for=1"),
             ],
             &[],
@@ -226,9 +258,11 @@ mod tests {
         assert_eq!(fields["host"], "acme.atlassian.net");
         assert_eq!(fields["x-forwarded-for"], "192.0.2.1");
         assert_eq!(fields["x-forwarded-proto"], "http");
-        assert_eq!(fields["x-forwarded-host"], "gate:8080");
+        assert!(!fields.contains_key("x-forwarded-host"), "what the caller calls the gate is only what it says");
         assert_eq!(fields["via"], "1.1 scopegate");
-        assert_eq!(fields.len(), 5);
+        assert_eq!(fields.len(), 4);
+        let fields = sent(&[("host", "evil.example"), ("x-test-is-called", "1")], &[]);
+        assert_eq!(fields["x-forwarded-host"], "jira.gate.example.com");
     }
 
     #[test]

@@ -5,11 +5,15 @@ mod names;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, Version};
+use http::{Method, Response, Version, request};
 use http_body::Frame;
 
-use names::JUDGED;
 pub use names::{HOP_BY_HOP, NEVER_FROM_A_CLIENT, NEVER_FROM_A_CLIENT_PREFIXES};
+use names::{JUDGED, NEVER_TO_A_CLIENT};
+
+/// Stands beside a request that its connection found to have two readings, and says why.
+#[derive(Debug, Clone, Copy)]
+pub struct Twofold(pub &'static str);
 
 /// Makes an answer the last one on its connection. Every `bad_request` must be: where a request could be read in two
 /// ways, so can its end, and with it what follows it on the connection.
@@ -44,35 +48,25 @@ pub fn check_request(headers: &HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// `CONNECT`, `TRACE` and upgrades: what would make the connection mean something else than it was judged as.
-pub fn refuse_method_or_upgrade<B>(request: &Request<B>) -> Option<&'static str> {
-    refuse_head(request.method(), request.version(), request.headers())
-}
-
-/// As [`refuse_method_or_upgrade`], for a head that was parted from its body.
-pub fn refuse_head(method: &Method, version: Version, headers: &HeaderMap) -> Option<&'static str> {
-    if *method == Method::CONNECT || *method == Method::TRACE {
+/// `CONNECT` and `TRACE`, a version that is not spoken, and what the connection found wrong already.
+pub fn refuse_head(head: &request::Parts) -> Option<&'static str> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Some("CONNECT and TRACE are not forwarded");
     }
-    if version != Version::HTTP_11 && version != Version::HTTP_10 {
-        return Some("only HTTP/1.0 and HTTP/1.1 are spoken here");
+    if !matches!(head.version, Version::HTTP_11 | Version::HTTP_10 | Version::HTTP_2) {
+        return Some("only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here");
     }
-    if headers.contains_key(header::UPGRADE) {
-        return Some("upgrades are not forwarded");
-    }
-    None
+    head.extensions.get::<Twofold>().map(|Twofold(why)| *why)
 }
 
 /// True for a request's field that is not passed on.
 pub fn is_stripped(name: &str) -> bool {
-    match name.as_bytes().first().map(u8::to_ascii_lowercase) {
-        Some(b'a' | b'x' | b'c' | b'f' | b'h' | b'k' | b'p' | b'r' | b's' | b't' | b'u' | b'e') => {
-            contains_folded(&NEVER_FROM_A_CLIENT, name)
-                || contains_folded(&HOP_BY_HOP, name)
-                || NEVER_FROM_A_CLIENT_PREFIXES.iter().any(|prefix| starts_folded(name, prefix))
-        }
-        _ => false,
+    if !names::may_be_listed(name) {
+        return false;
     }
+    contains_folded(&NEVER_FROM_A_CLIENT, name)
+        || contains_folded(&HOP_BY_HOP, name)
+        || NEVER_FROM_A_CLIENT_PREFIXES.iter().any(|prefix| starts_folded(name, prefix))
 }
 
 /// The options of all `Connection` fields; `Err` for a field that is not text.
@@ -131,20 +125,19 @@ pub fn clean_response(headers: &mut HeaderMap) {
             headers.insert(header::CONTENT_LENGTH, length);
         }
     }
-    // A session that the product opens is a credential of its own: the app could walk around the gate with it.
-    for name in [header::CONNECTION, header::UPGRADE, header::TE, header::ALT_SVC, header::SET_COOKIE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
-    }
-    if headers.keys().any(|name| starts_folded(name.as_str(), "x-scopegate-")) {
-        let own: Vec<HeaderName> =
-            headers.keys().filter(|name| starts_folded(name.as_str(), "x-scopegate-")).cloned().collect();
-        for name in own {
+    if headers.keys().any(is_stripped_from_answer) {
+        let stripped: Vec<HeaderName> = headers.keys().filter(|name| is_stripped_from_answer(name)).cloned().collect();
+        for name in stripped {
             headers.remove(name);
         }
     }
+}
+
+/// True for an answer's field that is not passed on: one of its connection's, a session that the product opens (it would be
+/// a credential of its own: the app could walk around the gate with it), or one that claims to be scopegate's.
+fn is_stripped_from_answer(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    NEVER_TO_A_CLIENT.contains(&name) || starts_folded(name, "x-scopegate-")
 }
 
 /// Strips from trailers what may not stand there: framing, routing and identity (RFC 9110 §6.5.1).
@@ -184,7 +177,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
 
 /// Refuses `Content_Type` and its like: the field we judge by and the one the product reads would be two.
 fn check_spelling(name: &str) -> Result<(), &'static str> {
-    if name.bytes().any(|byte| byte == b'_' || byte == b'.') && contains_folded(&JUDGED, name) {
+    if memchr::memchr2(b'_', b'.', name.as_bytes()).is_some() && contains_folded(&JUDGED, name) {
         return Err("a field that is judged is spelled in another way");
     }
     Ok(())
@@ -250,9 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_name_is_reached_by_the_first_letter_test() {
+    fn every_listed_name_is_reached_by_the_look_before() {
         for name in HOP_BY_HOP.iter().chain(&NEVER_FROM_A_CLIENT).chain(&NEVER_FROM_A_CLIENT_PREFIXES) {
             assert!(is_stripped(name), "{name}");
+            assert!(is_stripped(&name.to_ascii_uppercase().replace('-', "_")), "{name}");
+        }
+        for prefix in NEVER_FROM_A_CLIENT_PREFIXES {
+            assert!(is_stripped(&format!("{prefix}{}", "a".repeat(200))), "{prefix}");
         }
     }
 

@@ -1,17 +1,19 @@
 //! What is known of one request, gathered on its way and told once, at its end: in the metrics and in the log.
 
-mod decision;
-
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode};
 
 use crate::authz::Reason;
+use crate::authz::catalog::OperationId;
 use crate::metrics::{GateMetrics, Outcome, status_class};
+pub use crate::telemetry::DecisionId;
 use crate::telemetry::{CONTAINERS_SHOWN, ContainerShown, DecidedBy, Line, Lines, TraceId};
-pub use decision::DecisionId;
+use crate::usage::outlasting::{Ended, Listener, Outlasting};
+use crate::usage::{Shadowed, Usage, Use};
 
 /// The most bytes of the path that a waiting line holds.
 const PATH_MAX_BYTES: usize = 2_048;
@@ -23,6 +25,18 @@ pub struct Recorder {
     pub metrics: GateMetrics,
     /// `None`: no lines are written.
     pub lines: Option<Lines>,
+    /// Who keeps what rights are used for. `None`: there is no state folder.
+    pub noticed: Option<Noticed>,
+}
+
+/// Where what the data plane notices of the use of rights goes.
+#[derive(Debug, Clone)]
+pub struct Noticed {
+    pub usage: Arc<Usage>,
+    pub shadowed: Arc<Usage<Shadowed>>,
+    pub outlasting: Outlasting,
+    /// Of the gate's catalog.
+    pub operations: usize,
 }
 
 /// One request. Told when it is finished, or when it is dropped because the caller went away.
@@ -34,6 +48,11 @@ pub struct Record {
     waiting_since: Option<Instant>,
     waited: Duration,
     decision: DecisionId,
+    operation: Option<OperationId>,
+    /// Acts in shadow mode that would each have refused it.
+    shadowing: Box<[Arc<Path>]>,
+    /// Of a call that makes or removes what outlasts a revocation.
+    listener: Option<Box<Listener>>,
     /// `None` once it is told.
     line: Option<Box<Line>>,
 }
@@ -57,7 +76,7 @@ impl Record {
         let line = Line {
             at: SystemTime::now(),
             gate: Arc::clone(&recorder.gate),
-            decision: decision.as_str().to_owned(),
+            decision,
             peer,
             outcome: None,
             reason: None,
@@ -68,7 +87,7 @@ impl Record {
             user: None,
             kind: None,
             operation: None,
-            method: method.as_str().to_owned(),
+            method: method.clone(),
             path: kept_path(path),
             containers: Vec::new(),
             containers_more: 0,
@@ -78,8 +97,10 @@ impl Record {
             duration: Duration::ZERO,
             overhead: Duration::ZERO,
             upstream_class: None,
+            upstream_error: None,
             trace: None,
             generation: None,
+            cut: false,
         };
         Self {
             recorder: Arc::clone(recorder),
@@ -87,6 +108,9 @@ impl Record {
             waiting_since: None,
             waited: Duration::ZERO,
             decision,
+            operation: None,
+            shadowing: Box::default(),
+            listener: None,
             line: Some(Box::new(line)),
         }
     }
@@ -116,13 +140,52 @@ impl Record {
         self.with(|line| line.operation = Some(id));
     }
 
-    /// What the request touches, found by whatever means: the log is not told to the app.
-    pub fn containers(&mut self, containers: impl IntoIterator<Item = ContainerShown>) {
+    /// The operation by its number, for who counts its use.
+    pub fn used(&mut self, operation: OperationId) {
+        self.operation = Some(operation);
+    }
+
+    /// The files in shadow mode that would each have refused it, by the judgement that counts.
+    pub fn shadowing(&mut self, files: &[Arc<Path>]) {
+        self.shadowing = files.into();
+    }
+
+    /// Who keeps what outlasts a revocation, if anybody does.
+    pub fn noticed(&self) -> Option<&Noticed> {
+        self.recorder.noticed.as_ref()
+    }
+
+    /// Has the answer listened to.
+    pub fn listens(&mut self, listener: Listener) {
+        self.listener = Some(Box::new(listener));
+    }
+
+    /// A piece of the answer's body, as the upstream sent it.
+    #[inline]
+    pub fn heard(&mut self, bytes: &[u8]) {
+        if let Some(listener) = &mut self.listener {
+            listener.hear(bytes);
+        }
+    }
+
+    /// Whether anybody reads what is noted: else it need not be found out.
+    pub fn is_written(&self) -> bool {
+        self.recorder.lines.is_some()
+    }
+
+    /// What the request touches, found by whatever means: the log is not told to the app. `more` it touches besides.
+    pub fn containers(&mut self, containers: impl IntoIterator<Item = ContainerShown>, more: usize) {
         self.with(|line| {
             let mut containers = containers.into_iter();
             line.containers = containers.by_ref().take(CONTAINERS_SHOWN).collect();
-            line.containers_more = containers.count();
+            line.containers_more = containers.count() + more;
         });
+    }
+
+    /// What was noted of what it touches.
+    pub fn shown_containers(&self) -> Vec<String> {
+        let shown = self.line.as_deref().map_or(&[][..], |line| &line.containers[..]);
+        shown.iter().map(|one| format!("{}={}", one.kind, one.id)).collect()
     }
 
     /// The scopes of the line that decided.
@@ -155,6 +218,14 @@ impl Record {
         self.outcome(outcome, Some(reason));
     }
 
+    /// It was under way, and taken back: by what was judged last, for this reason. How it had been permitted stays.
+    pub fn cut(&mut self, reason: Reason) {
+        self.with(|line| {
+            line.cut = true;
+            line.reason = Some(reason);
+        });
+    }
+
     /// From here the time is the upstream's.
     pub fn upstream_waits(&mut self) {
         self.waiting_since.get_or_insert_with(Instant::now);
@@ -162,13 +233,16 @@ impl Record {
 
     /// From here the time is the gate's again. `status`: the upstream's, if it answered.
     pub fn upstream_waited(&mut self, status: Option<StatusCode>) {
-        if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
-        }
+        self.waited_until(Instant::now());
         if let Some(status) = status {
             self.recorder.metrics.upstream_response(status);
             self.with(|line| line.upstream_class = status_class(status));
         }
+    }
+
+    /// No answer came: what the operator is told of it, and the caller is not.
+    pub fn upstream_failed(&mut self, error: &impl std::fmt::Display) {
+        self.with(|line| line.upstream_error = Some(error.to_string()));
     }
 
     /// The status that the caller was sent. What follows is the answer's body, which the upstream paces.
@@ -177,9 +251,20 @@ impl Record {
         self.upstream_waits();
     }
 
+    /// When the request was received.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Tells it: the answer's status is what the caller was sent.
     pub fn finish(mut self, status: StatusCode) {
         self.tell(Some(status));
+    }
+
+    fn waited_until(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
     }
 
     fn outcome(&mut self, outcome: Outcome, reason: Option<Reason>) {
@@ -197,12 +282,13 @@ impl Record {
 
     /// Counts and logs, once. The denials of an app are its requests with the outcome `deny`, reason by reason.
     fn tell(&mut self, status: Option<StatusCode>) {
-        self.upstream_waited(None);
         let Some(mut line) = self.line.take() else {
             return;
         };
+        let now = Instant::now();
+        self.waited_until(now);
         line.status = status.map(|status| status.as_u16()).or(line.status);
-        line.duration = self.started.elapsed();
+        line.duration = now.saturating_duration_since(self.started);
         line.overhead = line.duration.saturating_sub(self.waited);
         self.recorder.metrics.took(line.duration, line.overhead);
         let app = self.recorder.metrics.app(line.app.as_deref());
@@ -212,10 +298,56 @@ impl Record {
         if let (Some(Outcome::Deny), Some(reason)) = (line.outcome, line.reason) {
             app.denial(reason);
         }
+        self.count(&line);
         if let Some(lines) = &self.recorder.lines {
-            lines.write(line);
+            lines.write(&line);
         }
     }
+}
+
+impl Record {
+    /// Tells who keeps the use of rights.
+    fn count(&mut self, line: &Line) {
+        self.count_shadowed(line);
+        let permitted = match line.outcome {
+            Some(Outcome::Permit | Outcome::WouldDeny | Outcome::UpstreamError) => Use::Permitted,
+            Some(Outcome::Deny) => Use::Denied,
+            None => return,
+        };
+        let Some(noticed) = &self.recorder.noticed else { return };
+        if let (Some(app), Some(operation)) = (&line.app, self.operation) {
+            noticed.usage.count(app, operation, noticed.operations, permitted, unix_ms(line.at));
+        }
+        if let Some(listener) = self.listener.take() {
+            listener.end(match (line.outcome, line.reason, line.status) {
+                (Some(Outcome::Permit | Outcome::WouldDeny), _, Some(status)) => Ended::Answered(status),
+                (Some(Outcome::Deny), ..) | (_, Some(Reason::UpstreamUnreachable), _) => Ended::NotSent,
+                _ => Ended::Unknown,
+            });
+        }
+    }
+}
+
+impl Record {
+    /// Only what passed: what was refused all the same tells nothing of an act.
+    fn count_shadowed(&self, line: &Line) {
+        let passed = matches!(line.outcome, Some(Outcome::Permit | Outcome::WouldDeny | Outcome::UpstreamError));
+        let (Some(noticed), Some(tenant), true) = (&self.recorder.noticed, &line.tenant, passed) else { return };
+        // What the catalog does not know is counted after all that it knows.
+        let operations = noticed.operations + 1;
+        let unknown = u16::try_from(noticed.operations).map_or(OperationId(u16::MAX), OperationId);
+        for act in &self.shadowing {
+            let whom = Shadowed { act: Arc::clone(act), app: line.app.clone(), tenant: Arc::clone(tenant) };
+            let operation = self.operation.unwrap_or(unknown);
+            noticed.shadowed.count(&whom, operation, operations, Use::Denied, unix_ms(line.at));
+        }
+    }
+}
+
+/// Unix time in milliseconds.
+fn unix_ms(at: SystemTime) -> i64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A future that is dropped is a caller that went away: it is told too, else a scan would leave no trace.
@@ -227,8 +359,8 @@ impl Drop for Record {
 
 /// The path without its query, cut at a character boundary.
 fn kept_path(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let mut end = path.len().min(PATH_MAX_BYTES);
+    let query = memchr::memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len());
+    let mut end = query.min(PATH_MAX_BYTES);
     while !path.is_char_boundary(end) {
         end -= 1;
     }

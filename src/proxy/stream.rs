@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::limits::BODY_RATE_MIN;
+use super::source::Source;
+use super::streams::{Open, Side};
 
 /// Why a body ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,32 +19,46 @@ pub enum BodyError {
     TimedOut,
     #[error("the body was cut or malformed")]
     Cut,
+    /// The request that it is a part of is no longer permitted.
+    #[error("the request is no longer permitted")]
+    Revoked,
 }
 
 /// An incoming body with a bound on its pauses.
 #[derive(Debug)]
 pub struct Paced {
-    body: Incoming,
+    body: Source,
     allowance: Allowance,
     waiting_since: Option<Instant>,
     /// Made on the first pause: most bodies are there when they are asked for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The request whose body goes upstream.
+    open: Option<Open>,
 }
 
 impl Paced {
     /// A body that may pause for `timeout` each time. For answers: an event stream is slow by nature.
-    pub fn resting(body: Incoming, timeout: Duration) -> Self {
+    pub fn resting(body: Source, timeout: Duration) -> Self {
         Self::new(body, Allowance { max: timeout, left: timeout, rate_min: None })
     }
 
     /// A body that may pause for `timeout` in all, and earns pause time by bytes. For requests: one byte
     /// every ten seconds would hold a connection for ever.
-    pub fn earning(body: Incoming, timeout: Duration) -> Self {
-        Self::new(body, Allowance { max: timeout, left: timeout, rate_min: Some(BODY_RATE_MIN) })
+    pub fn earning(body: Source, timeout: Duration) -> Self {
+        Self::new(body, Allowance::earning(timeout))
     }
 
-    fn new(body: Incoming, allowance: Allowance) -> Self {
-        Self { body, allowance, waiting_since: None, timer: None }
+    fn new(body: Source, allowance: Allowance) -> Self {
+        Self { body, allowance, waiting_since: None, timer: None, open: None }
+    }
+
+    /// The body of a request that may be cut.
+    pub fn of(self, open: Open) -> Self {
+        Self { open: Some(open), ..self }
+    }
+
+    pub fn open(&self) -> Option<&Open> {
+        self.open.as_ref()
     }
 
     /// True while the other side is the one that is waited for.
@@ -77,12 +92,20 @@ impl Body for Paced {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.open.as_ref().is_some_and(Open::is_cut) {
+            return Poll::Ready(Some(Err(BodyError::Revoked)));
+        }
         match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Pending => self.poll_pause(context).map(|error| Some(Err(error))),
+            Poll::Pending => {
+                if let Some(open) = &self.open {
+                    open.wake(Side::Upload, context);
+                }
+                self.poll_pause(context).map(|error| Some(Err(error)))
+            }
             Poll::Ready(frame) => {
                 let waited = self.waiting_since.take().map(|since| since.elapsed()).unwrap_or_default();
                 Poll::Ready(frame.map(|frame| {
-                    let frame = frame.map_err(|_| BodyError::Cut)?;
+                    let frame = frame?;
                     self.allowance.settle(waited, frame.data_ref().map_or(0, Bytes::len));
                     Ok(frame)
                 }))
@@ -91,7 +114,8 @@ impl Body for Paced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        // What is cut before its end was seen has none.
+        self.body.is_end_stream() && !self.open.as_ref().is_some_and(Open::is_cut)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -101,23 +125,34 @@ impl Body for Paced {
 
 /// How much longer a body may pause.
 #[derive(Debug)]
-struct Allowance {
+pub struct Allowance {
     max: Duration,
-    left: Duration,
+    pub left: Duration,
     /// Bytes that earn one second; `None`: any frame earns everything back.
     rate_min: Option<u32>,
 }
 
 impl Allowance {
-    fn settle(&mut self, waited: Duration, bytes: usize) {
+    /// So long in all, and what bytes earn at [`BODY_RATE_MIN`].
+    pub fn earning(max: Duration) -> Self {
+        Self { max, left: max, rate_min: Some(BODY_RATE_MIN) }
+    }
+
+    pub fn settle(&mut self, waited: Duration, bytes: usize) {
         self.left = match self.rate_min {
             None => self.max,
-            Some(rate) => {
-                let earned = Duration::from_secs_f64(bytes as f64 / f64::from(rate));
-                self.left.saturating_sub(waited).saturating_add(earned).min(self.max)
-            }
+            Some(rate) => self.left.saturating_sub(waited).saturating_add(earned_at(rate, bytes)).min(self.max),
         };
     }
+}
+
+/// The time that so many bytes earn at [`BODY_RATE_MIN`].
+pub fn earned(bytes: usize) -> Duration {
+    earned_at(BODY_RATE_MIN, bytes)
+}
+
+fn earned_at(rate: u32, bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / f64::from(rate))
 }
 
 #[cfg(test)]

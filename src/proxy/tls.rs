@@ -1,85 +1,137 @@
 //! TLS on both sides, by rustls with ring: what is served, what is trusted, and until when a certificate holds.
-//! A file that cannot be read fails the start; nothing falls back to less.
+//!
+//! It opens no file: whoever read the text says which file it is. What text cannot be used is an error, and nothing
+//! falls back to less.
 
-use std::path::{Path, PathBuf};
+mod clients;
+mod served;
+mod trust;
+
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// The one protocol that is spoken, as ALPN names it.
-const HTTP_1_1: &[u8] = b"http/1.1";
+pub use clients::AskingClients;
+pub use served::{Pair, PairFault, Served};
+pub use trust::{Trust, roots_of};
 
-/// Why a TLS setting cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("{path}: cannot be read as PEM: {reason}", path = path.display())]
-    Pem { path: PathBuf, reason: String },
-    #[error("{path}: holds no certificate", path = path.display())]
-    NoCertificate { path: PathBuf },
-    #[error("{path}: is not an X.509 certificate that can be read", path = path.display())]
-    NotX509 { path: PathBuf },
-    #[error("{path}: {source}", path = path.display())]
-    Refused { path: PathBuf, source: rustls::Error },
-    #[error(transparent)]
-    Provider(#[from] rustls::Error),
+/// The protocols that are spoken, as ALPN names them (RFC 7301).
+pub const HTTP_1_1: &[u8] = b"http/1.1";
+pub const HTTP_2: &[u8] = b"h2";
+
+/// What a listener agrees to, the most wanted first.
+const SERVED_PROTOCOLS: &[&[u8]] = &[HTTP_2, HTTP_1_1];
+
+/// What an upstream is offered, the most wanted first.
+pub const UPSTREAM_PROTOCOLS: Protocols = &[HTTP_2, HTTP_1_1];
+
+/// What the proxy of `via` is offered: `CONNECT` is spoken to it over HTTP/1.1 and nothing else.
+pub const VIA_PROTOCOLS: Protocols = &[HTTP_1_1];
+
+/// Protocols by their names in ALPN.
+pub type Protocols = &'static [&'static [u8]];
+
+/// Why a PEM text cannot be used. Nothing of the text is in it: the text may be a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PemFault {
+    #[error("is not PEM: {0}")]
+    NotPem(&'static str),
+    #[error("holds no certificate")]
+    NoCertificate,
+    #[error("holds no private key that can be used without a password")]
+    NoKey,
+    #[error("certificate {number} in it cannot be used: {why}")]
+    Certificate { number: usize, why: String },
+    #[error("the private key in it cannot be used: {0}")]
+    Key(String),
 }
 
-/// What a listener shows: one certificate chain, leaf first, and its key, both PEM. No client certificate is asked
+/// What a listener needs: it shows whatever `served` holds when a handshake begins. No client certificate is asked
 /// for, and no early data is taken (it can be replayed).
-pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, &error))?;
+///
+/// # Errors
+/// Never in practice: the provider has the protocol versions that it is asked for.
+pub fn server_config(served: Arc<Served>) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|source| TlsError::Refused { path: certificate.to_path_buf(), source })?;
-    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        .with_cert_resolver(served);
+    config.alpn_protocols = owned(SERVED_PROTOCOLS);
     Ok(Arc::new(config))
 }
 
-/// What an upstream must show: a chain to one of Mozilla's roots, or, with `ca`, to one of that file's and no other.
-pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|source| TlsError::Refused { path: path.to_path_buf(), source })?;
-            }
+/// What a client of the gate's own needs: the roots that it believes, public ones unless written, and what it shows.
+///
+/// # Errors
+/// The roots or the pair cannot be used.
+pub fn showing_config(roots: Option<&[u8]>, pair: Option<(&[u8], &[u8])>) -> Result<Arc<ClientConfig>, String> {
+    let roots = match roots {
+        Some(text) => roots_of(text, false).map_err(|fault| format!("the list of roots {fault}"))?,
+        None => trust::public_roots(),
+    };
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
+    let mut config = match pair {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let unusable = |fault: PairFault| match fault {
+                PairFault::Chain(fault) => format!("the certificate {fault}"),
+                PairFault::Key(fault) => format!("the private key {fault}"),
+                PairFault::Mismatch => "the private key is not that of the certificate".to_owned(),
+            };
+            Pair::of_pem(chain, key).map_err(unusable)?;
+            let chain = certificates(chain).map_err(|fault| fault.to_string())?;
+            let key = served::private_key(key).map_err(|fault| fault.to_string())?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?
         }
-    }
+    };
+    config.alpn_protocols = owned(VIA_PROTOCOLS);
+    Ok(Arc::new(config))
+}
+
+/// What a connection to a server needs that must show a chain to one of `roots`.
+fn client_config(roots: RootCertStore, protocols: Protocols) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    config.alpn_protocols = owned(protocols);
     Ok(Arc::new(config))
 }
 
-/// When the leaf of a PEM chain ends, in Unix seconds: `scopegate_certificate_expiry_timestamp_seconds`.
-pub fn expiry_seconds(certificate: &Path) -> Result<i64, TlsError> {
-    let chain = certificates(certificate)?;
-    let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate { path: certificate.to_path_buf() })?;
-    let (_, leaf) =
-        x509_parser::parse_x509_certificate(leaf).map_err(|_| TlsError::NotX509 { path: certificate.to_path_buf() })?;
-    Ok(leaf.validity().not_after.timestamp())
+fn owned(protocols: Protocols) -> Vec<Vec<u8>> {
+    protocols.iter().map(|protocol| protocol.to_vec()).collect()
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| pem_error(path, &error))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.to_path_buf() });
+/// The certificates of a PEM text, in its order; at least one.
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
+    whole(text)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let found = found.map_err(|error| not_pem(&error))?;
+    if found.is_empty() { Err(PemFault::NoCertificate) } else { Ok(found) }
+}
+
+/// A text that was cut within the first line of a section would pass for one that ends before it.
+fn whole(text: &[u8]) -> Result<(), PemFault> {
+    let last = text.rsplit(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    if last.starts_with(b"-") && !last.starts_with(b"-----END ") {
+        return Err(PemFault::NotPem("it ends within the first line of a section"));
     }
-    Ok(chain)
+    Ok(())
 }
 
-fn pem_error(path: &Path, error: &rustls::pki_types::pem::Error) -> TlsError {
-    TlsError::Pem { path: path.to_path_buf(), reason: error.to_string() }
+/// In words of our own: the library's quote the line, and a key on one line would be in the log.
+fn not_pem(error: &pem::Error) -> PemFault {
+    PemFault::NotPem(match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end",
+        pem::Error::IllegalSectionStart { .. } => "the first line of a section is malformed",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        pem::Error::SectionTooLarge => "a section is too large",
+        _ => "it cannot be read",
+    })
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -90,32 +142,13 @@ fn provider() -> Arc<CryptoProvider> {
 mod tests {
     use super::*;
 
-    fn write_pair(folder: &Path) -> (PathBuf, PathBuf) {
+    #[test]
+    fn no_early_data_is_taken_or_sent() {
         let pair = rcgen::generate_simple_self_signed(["gate.internal".to_owned()]).expect("a certificate");
-        let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
-        std::fs::write(&certificate, pair.cert.pem()).expect("written");
-        std::fs::write(&key, pair.signing_key.serialize_pem()).expect("written");
-        (certificate, key)
-    }
-
-    #[test]
-    fn a_pair_is_read_and_its_end_is_known() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (certificate, key) = write_pair(folder.path());
-        server_config(&certificate, &key).expect("a server config");
-        client_config(Some(&certificate)).expect("a client config");
-        // rcgen's default end is the year 4096.
-        assert!(expiry_seconds(&certificate).expect("an end") > 60_000_000_000);
-    }
-
-    #[test]
-    fn a_missing_empty_or_foreign_file_fails() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (certificate, key) = write_pair(folder.path());
-        let empty = folder.path().join("empty");
-        std::fs::write(&empty, "").expect("written");
-        assert!(matches!(client_config(Some(&empty)), Err(TlsError::NoCertificate { .. })));
-        assert!(matches!(client_config(Some(&folder.path().join("gone"))), Err(TlsError::Pem { .. })));
-        assert!(server_config(&key, &certificate).is_err());
+        let (chain, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+        let served = Served::new(Pair::of_pem(chain.as_bytes(), key.as_bytes()).expect("a pair"));
+        assert_eq!(server_config(served).expect("a config").max_early_data_size, 0);
+        let trust = Trust::public(UPSTREAM_PROTOCOLS).expect("trust");
+        assert!(!trust.config().enable_early_data);
     }
 }

@@ -3,28 +3,32 @@
 
 mod connect;
 mod gate;
+mod http1;
+mod http2;
 mod pool;
+mod public;
+pub mod via;
 
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version, request};
-use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use http::{Method, Response, StatusCode, Version, request};
 
 use super::body::{Body, RequestBody, UpstreamBody};
 use super::counters::IoCounters;
 use super::headers;
 use super::limits::Limits;
+use super::source::Source;
 use super::stream::{BodyError, Paced};
+use super::websocket::Handshake;
 use crate::authz::Reason;
-pub use connect::{Address, Target};
-use gate::Payload;
-pub use pool::Lease;
-use pool::Pool;
+pub use connect::{Address, Speaks, Target, Tls};
+pub use http1::Switched;
+pub use http2::Seat;
+pub use pool::{Lease, Place};
+use pool::{Needs, Pool};
 
 /// Why a request got no answer from its upstream. Nothing is in it that a caller may see.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +42,13 @@ pub enum SendError {
     ConnectTimeout,
     #[error("the upstream did not answer in time")]
     ResponseTimeout,
-    #[error("the upstream broke off or spoke no HTTP/1.1: {0}")]
-    Broken(hyper::Error),
-    #[error("the upstream switched protocols without being asked")]
-    Switched,
+    #[error("the upstream broke off or spoke no HTTP: {0}")]
+    Broken(Fault),
+    #[error("the upstream switched protocols: {0}")]
+    Switched(&'static str),
+    /// Over HTTP/2 its answer would say that the WebSocket is open.
+    #[error("the upstream opened no WebSocket, but answered with {0}")]
+    NotOpened(StatusCode),
     #[error("all connections that the upstream may have are in use")]
     TooManyConnections,
     /// The client's fault: its body stopped or was malformed while it was passed on.
@@ -57,7 +64,7 @@ impl SendError {
             Self::Moved(_) | Self::TooManyConnections => Reason::Overloaded,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,
             Self::ConnectTimeout | Self::ResponseTimeout => Reason::UpstreamTimeout,
-            Self::Broken(_) | Self::Switched => Reason::UpstreamBroken,
+            Self::Broken(_) | Self::Switched(_) | Self::NotOpened(_) => Reason::UpstreamBroken,
             Self::RequestBody(_) => Reason::BadRequest,
         }
     }
@@ -70,12 +77,23 @@ impl SendError {
             Self::ConnectTimeout => "connect_timeout",
             Self::ResponseTimeout => "response_timeout",
             Self::Broken(_) => "broken",
-            Self::Switched => "switched",
+            Self::Switched(_) => "switched",
+            Self::NotOpened(_) => "not_opened",
             Self::TooManyConnections => "too_many_connections",
             Self::RequestBody(BodyError::TimedOut) => "request_body_timeout",
             Self::RequestBody(BodyError::Cut) => "request_body_cut",
+            Self::RequestBody(BodyError::Revoked) => "request_body_revoked",
         }
     }
+}
+
+/// What a connection died of.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
 }
 
 /// An upstream of one gate, within one worker.
@@ -102,7 +120,9 @@ impl Upstream {
     }
 
     /// Sends a request that was judged under `generation`. `head` writes its head, as often as it is sent: the
-    /// framing fields are set here, from the body.
+    /// framing fields are set here, from the body. A `handshake` asks for a WebSocket: over HTTP/1.1, which every
+    /// server of WebSockets speaks. A large head (`http2::is_large`) shares no connection of HTTP/2: some servers
+    /// would end it, with the requests of others on it.
     ///
     /// It is sent once. Once more only if it is safe, has no body, went out on a *reused* connection and not one byte
     /// of an answer came: then the upstream closed the connection as the request left. What was never begun to be
@@ -112,22 +132,29 @@ impl Upstream {
         generation: u64,
         head: impl Fn() -> request::Parts,
         mut body: RequestBody,
+        handshake: Option<&Handshake>,
     ) -> Result<Response<Body>, SendError> {
         let mut fresh_only = false;
         loop {
-            let reused = if fresh_only { None } else { self.pool.reuse() };
-            let is_reused = reused.is_some();
-            let lease = match reused {
-                Some(lease) => lease,
-                None => self.pool.connect().await?,
-            };
-            if lease.gate().has_moved(generation) {
-                lease.give_back();
-                return Err(SendError::Moved(body));
-            }
             let request = frame(head(), &body);
+            let needs = match handshake {
+                Some(_) => Needs::Http1,
+                None if self.pool.may_speak_http2() && http2::is_large(&request) => Needs::Alone,
+                None => Needs::Any,
+            };
+            let lease = match if fresh_only { None } else { self.pool.reuse(needs) } {
+                Some(lease) => lease,
+                // Boxed: a handshake in the making is some kilobytes, and most requests need none.
+                None => Box::pin(self.pool.open(fresh_only, needs)).await?,
+            };
+            let is_reused = lease.is_reused();
             let may_repeat = is_reused && body.is_empty() && is_safe(&request.method);
-            match self.exchange(lease, generation, request, body).await {
+            let sent = match lease {
+                Lease::Http1(lease) => http1::exchange(lease, generation, request, body, handshake, &self.pool).await,
+                // Boxed: its state would else be room in every request.
+                Lease::Http2(lease) => Box::pin(http2::exchange(lease, generation, request, body, &self.pool)).await,
+            };
+            match sent {
                 Ok(response) => return Ok(response),
                 Err(Failure::Moved(unsent)) => return Err(SendError::Moved(unsent)),
                 Err(Failure::Unsent(unsent, _)) if is_reused => body = unsent,
@@ -141,38 +168,6 @@ impl Upstream {
             }
         }
     }
-
-    async fn exchange(
-        &self,
-        mut lease: Lease,
-        generation: u64,
-        head: request::Parts,
-        body: RequestBody,
-    ) -> Result<Response<Body>, Failure> {
-        let gate = Rc::clone(lease.gate());
-        let limits = self.pool.limits();
-        gate.arm(generation);
-        let (payload, keeper) = Payload::new(body, &gate);
-        let answer = lease.sender().try_send_request(Request::from_parts(head, payload));
-        let mut answer = pin!(answer);
-        loop {
-            let deadline = gate.progress() + limits.response_timeout;
-            match timeout_at(deadline, answer.as_mut()).await {
-                Ok(Ok(response)) => {
-                    return accept(response, lease, limits).ok_or(Failure::Final(SendError::Switched));
-                }
-                Ok(Err(mut error)) => {
-                    // hyper gives back what it did not take; the keeper has what it took and the gate held.
-                    drop(error.take_message());
-                    return Err(keeper.blame(&gate, error.into_error()));
-                }
-                // The body is still on its way: a slow client has its own bound, and a busy upload is progress.
-                Err(_) if gate.progress() + limits.response_timeout > Instant::now() => {}
-                Err(_) if keeper.waits_for_the_client() => gate.note_progress(),
-                Err(_) => return Err(Failure::Final(SendError::ResponseTimeout)),
-            }
-        }
-    }
 }
 
 /// How one attempt failed.
@@ -180,25 +175,21 @@ enum Failure {
     /// The gate held it back.
     Moved(RequestBody),
     /// Not one byte was written.
-    Unsent(RequestBody, hyper::Error),
+    Unsent(RequestBody, Fault),
     /// It was written, and not one byte of an answer came.
     Unanswered(SendError),
     Final(SendError),
 }
 
-/// Takes an answer's head, and lends its body the connection. `None` if the upstream switched protocols.
-fn accept(response: Response<Incoming>, lease: Lease, limits: &Limits) -> Option<Response<Body>> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return None;
-    }
-    let (mut head, body) = response.into_parts();
+/// Makes an answer of the upstream's fit for the client, and lends its body the connection.
+fn accept(mut head: http::response::Parts, body: Source, lease: Lease, limits: &Limits) -> Response<Body> {
     let announces_a_body = announces_a_body(&head.headers);
     headers::clean_response(&mut head.headers);
     // hyper keeps an unusual reason phrase here; it is text of the upstream's that nobody needs.
     head.extensions.clear();
     // The client's own version fixes how it is answered, not that of the upstream.
     head.version = Version::HTTP_11;
-    let body = if hyper::body::Body::is_end_stream(&body) {
+    let body = if http_body::Body::is_end_stream(&body) {
         // An upstream that announces a body where none may be could send it, late: the next request on the connection
         // would get it for its answer (Traefik CVE-2026-71324). Such a connection is not used again.
         if !announces_a_body {
@@ -208,7 +199,7 @@ fn accept(response: Response<Incoming>, lease: Lease, limits: &Limits) -> Option
     } else {
         Body::Upstream(UpstreamBody::new(Paced::resting(body, limits.stream_timeout), lease))
     };
-    Some(Response::from_parts(head, body))
+    Response::from_parts(head, body)
 }
 
 /// True for a length above zero or a transfer coding: with HEAD and 304 a word only, else a body.

@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use rustls::ServerConfig;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
@@ -20,6 +19,8 @@ use super::connection::{self, Accepted, Peer, Serving};
 use super::counters::{ClientSide, IoCounters, Open, PanicWatch};
 use super::limits::Limits;
 use super::listener::{self, BoundSocket, ListenAddress, Listener};
+use super::source::Source;
+use super::streams::Streams;
 use crate::shutdown::{Phase, Watch};
 
 /// Wait after a failed accept. Out of file descriptors, it fails at once and for ever: no loop may spin on it.
@@ -47,7 +48,16 @@ pub struct Workers {
 /// What makes "in force" true for all workers: a worker that compared the generation an instant before it moved is
 /// still within the poll that writes the request. Cheap to clone, usable on every runtime.
 #[derive(Debug, Clone)]
-pub struct Fence(Arc<[mpsc::UnboundedSender<oneshot::Sender<()>>]>);
+pub struct Fence(Arc<[mpsc::UnboundedSender<Asked>]>);
+
+/// What a worker is asked from outside.
+#[derive(Debug)]
+enum Asked {
+    /// To say that it has left the poll it is in.
+    Fence(oneshot::Sender<()>),
+    /// To say that its streams were judged by this generation or a later one, and how many were cut.
+    Streams(u64, oneshot::Sender<u64>),
+}
 
 impl Fence {
     /// Returns when every worker has left the poll it is in now. A revocation may be acknowledged after the snapshot
@@ -57,12 +67,31 @@ impl Fence {
         for worker in self.0.iter() {
             let (tell, told) = oneshot::channel();
             // A worker that is gone writes nothing.
-            let _ = worker.send(tell);
+            let _ = worker.send(Asked::Fence(tell));
             answers.push(told);
         }
         for answer in answers {
             let _ = answer.await;
         }
+    }
+
+    /// Returns when every stream of every worker was judged by `generation`, which was published, or by a later one, and
+    /// says how many were cut for it. With those of later ones that came meanwhile: they are judged together.
+    ///
+    /// A cut stream is let go of by its own task, the next time that this runs: see [`Self::passed`].
+    pub async fn streams_judged(&self, generation: u64) -> u64 {
+        let mut answers = Vec::with_capacity(self.0.len());
+        for worker in self.0.iter() {
+            let (tell, told) = oneshot::channel();
+            // A worker that is gone has no streams.
+            let _ = worker.send(Asked::Streams(generation, tell));
+            answers.push(told);
+        }
+        let mut cut = 0;
+        for answer in answers {
+            cut += answer.await.unwrap_or(0);
+        }
+        cut
     }
 }
 
@@ -92,24 +121,35 @@ pub fn worker_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
+/// Why there are no workers.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The gate by its place in the list that was given.
+    #[error("gate {gate} cannot listen: {error}")]
+    Listen { gate: usize, error: io::Error },
+    #[error("a worker cannot be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
 /// Binds every gate and starts `count` workers. `service` is called once for each gate on each worker, on the worker's
-/// thread and runtime: what it makes stays there, so it needs no lock, and may open upstream pools.
+/// thread and runtime, with the worker's streams: what it makes stays there, so it needs no lock, and may open upstream
+/// pools.
 pub fn spawn_workers<M, S, F>(
     count: usize,
     gates: Vec<GateListener>,
     shutdown: &Watch,
     service: M,
-) -> io::Result<Workers>
+) -> Result<Workers, SpawnError>
 where
-    M: Fn(usize) -> S + Send + Clone + 'static,
-    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    M: Fn(usize, &Rc<Streams>) -> S + Send + Clone + 'static,
+    S: Fn(Rc<Peer>, Request<Source>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
     let count = count.max(1);
     let mut addresses = Vec::with_capacity(gates.len());
     let mut sockets: Vec<Vec<(usize, BoundSocket)>> = (0..count).map(|_| Vec::with_capacity(gates.len())).collect();
     for (index, gate) in gates.iter().enumerate() {
-        let bound = listener::bind(&gate.address, count)?;
+        let bound = listener::bind(&gate.address, count).map_err(|error| SpawnError::Listen { gate: index, error })?;
         addresses.push(bound.address);
         for (worker, socket) in sockets.iter_mut().zip(bound.sockets) {
             worker.push((index, socket));
@@ -129,8 +169,9 @@ where
         let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
             let _guard = guard;
             let local = LocalSet::new();
-            local.spawn_local(answer_fences(asked));
-            local.block_on(&runtime, work(sockets, &gates, open, shutdown, service));
+            let streams = Rc::default();
+            local.spawn_local(answer(asked, Rc::clone(&streams)));
+            local.block_on(&runtime, work(sockets, &gates, open, shutdown, service, &streams));
             drop(local);
             // A name look-up that hangs in its thread must not hold up the end.
             runtime.shutdown_background();
@@ -140,10 +181,21 @@ where
     Ok(Workers { addresses, fence: Fence(fences.into()), threads, alive })
 }
 
-/// Says that the worker is between two polls.
-async fn answer_fences(mut asked: mpsc::UnboundedReceiver<oneshot::Sender<()>>) {
-    while let Some(tell) = asked.recv().await {
-        let _ = tell.send(());
+/// Answers what the worker is asked: between two polls, as it is then.
+async fn answer(mut asked: mpsc::UnboundedReceiver<Asked>, streams: Rc<Streams>) {
+    while let Some(asked) = asked.recv().await {
+        match asked {
+            Asked::Fence(tell) => {
+                let _ = tell.send(());
+            }
+            Asked::Streams(generation, tell) => {
+                let streams = Rc::clone(&streams);
+                // On its own: who asks next must not wait for it.
+                spawn_local(async move {
+                    let _ = tell.send(streams.judged(generation).await);
+                });
+            }
+        }
     }
 }
 
@@ -154,9 +206,10 @@ async fn work<M, S, F>(
     open: Arc<AtomicUsize>,
     mut shutdown: Watch,
     service: M,
+    streams: &Rc<Streams>,
 ) where
-    M: Fn(usize) -> S,
-    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    M: Fn(usize, &Rc<Streams>) -> S,
+    S: Fn(Rc<Peer>, Request<Source>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
     let drain = Rc::new(Drain::default());
@@ -165,7 +218,7 @@ async fn work<M, S, F>(
         // Only a runtime that is shutting down refuses a socket.
         let Ok(listener) = Listener::start(socket) else { continue };
         let serving = Rc::new(Serving {
-            service: service(index),
+            service: service(index, streams),
             limits: Arc::clone(&gate.limits),
             counters: Arc::clone(&gate.counters),
             tls: gate.tls.clone(),
@@ -184,7 +237,7 @@ async fn work<M, S, F>(
 /// Accepts until the listeners close.
 async fn accept<S, F>(listener: Listener, serving: Rc<Serving<S>>, process: Process)
 where
-    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    S: Fn(Rc<Peer>, Request<Source>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
     let _watch = PanicWatch(Arc::clone(&serving.counters));
@@ -203,7 +256,7 @@ where
 /// Gives a connection a task of its own, or closes it at once where too many are open.
 fn start<S, F>(accepted: Accepted, serving: &Rc<Serving<S>>, process: &Process)
 where
-    S: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    S: Fn(Rc<Peer>, Request<Source>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
     let counters = &serving.counters;

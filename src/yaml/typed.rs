@@ -33,6 +33,10 @@ impl<'s> Reader<'s> {
         Self { file: &source.file, text: source.text, problems: RefCell::default(), unsaid: Cell::default() }
     }
 
+    pub fn file(&self) -> &'s Arc<Path> {
+        self.file
+    }
+
     /// The value, `Broken` if it cannot be one.
     pub fn read<T: DeserializeOwned>(&self, node: &Node<'_>) -> Field<T> {
         Field::deserialize_from(Typed { reader: self, node })

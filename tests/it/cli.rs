@@ -8,8 +8,12 @@
     reason = "a test may stop at a surprise"
 )]
 
+mod bundle;
 mod change;
+mod diff;
 mod samples;
+mod serve;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,10 +21,10 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// What a run gave.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
@@ -33,12 +37,12 @@ impl Ran {
         }
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 
     #[track_caller]
-    fn says(&self, code: i32, parts: &[&str]) -> &Self {
+    pub fn says(&self, code: i32, parts: &[&str]) -> &Self {
         let all = format!("{}{}", self.out, self.err);
         assert_eq!(self.code, code, "{all}");
         for part in parts {
@@ -54,7 +58,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
+pub fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
     Ran::of(command(folder, arguments).output().unwrap())
 }
 
@@ -195,6 +199,8 @@ fn check_tells_a_guardrail_of_all_products_once_for_each_that_it_reaches() {
     let told = reach(folder.path());
     assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
     assert_eq!(told[0]["apps"], serde_json::json!(["slack/example-app"]));
+    let says = told[0]["says"].to_string();
+    assert!(says.contains("gate:mint also rules redirects to other origins"), "{says}");
     // Where nobody is reached at all, that is said, once.
     write(folder.path(), "policies/guardrails.yaml", &rail.replace("tenants: all", "tenants: [elsewhere]"));
     let told = reach(folder.path());
@@ -237,6 +243,48 @@ fn check_warns_of_rules_that_no_request_can_meet() {
         write(folder.path(), "policies/new.yaml", &text);
         run_in(folder.path(), &["check", "--config", "scopegate.yaml"]).says(0, &[warning, "0 errors"]);
     }
+}
+
+#[test]
+fn check_warns_of_lists_that_mix_keys_and_ids() {
+    let rule = |document: &str, within: &str| {
+        let folder = tracker();
+        let text = format!(
+            "version: 1\nguardrail: closed\napps: {{product: tracker}}\ntenants: [acme]\nrevocations:\n  - {{in: {{project: {within}}}, reason: r}}\n{document}"
+        );
+        write(folder.path(), "policies/new.yaml", &text);
+        run_in(folder.path(), &["check", "--config", "scopegate.yaml"])
+    };
+    let set = |projects: &str| format!("---\nversion: 1\nset: closed\ntenant: acme\nproject: {projects}\n");
+    let told = ["no grant", "every revocation does", "write "];
+    let both = "`HR` is the key of a project and `10007` an id";
+    rule("", "[HR, 10007]").says(0, &[both, "new.yaml:6:"]).says(0, &told);
+    rule(&set("[10007, HR]"), "['set:closed']").says(0, &[both, "new.yaml:11:18"]).says(0, &told);
+    rule(&set("[HR, LEGAL]"), "['set:closed', 10007]").says(0, &[both, "new.yaml:6:"]).says(0, &told);
+    for (document, within) in [("", "[HR, LEGAL]"), ("", "[10007, 10008]"), (&*set("[HR]"), "['set:closed', LEGAL]")] {
+        let ran = rule(document, within);
+        assert!(!ran.out.contains("nobody can tell"), "{}", ran.out);
+    }
+}
+
+#[test]
+fn check_says_once_what_it_would_say_of_several() {
+    run(&["check"]).says(
+        0,
+        &[
+            "2 × warning: the gate … says `issue_keys: prefix`, which is unsound",
+            "config/scopegate.yaml:7:5 `jira`, 53:5 `jira-connect`",
+            "3 × warning: no operation can use it; it rules events",
+            "policies/slack-assist.yaml:27:43 `commands`, 27:53 `app_mentions:read`, 27:74 `workflow.steps:execute`",
+            "13 warnings",
+        ],
+    );
+    // A program is told of each.
+    let json = run(&["check", "--format", "json"]).json();
+    let problems = json["problems"].as_array().expect("a list");
+    let events =
+        problems.iter().filter(|one| one["message"].as_str().is_some_and(|text| text.contains("rules events")));
+    assert_eq!((problems.len(), events.count()), (13, 3));
 }
 
 #[test]
@@ -412,6 +460,18 @@ fn tests_pass_fail_and_never_pass_for_want_of_cases() {
             "<failure message=\"expected deny expired, got permit\">",
         ],
     );
+    let slack =
+        "  - {name: b, app: slack/assist, tenant: T1, request: GET /api/team.info, expect: {deny: unknown_app}}\n";
+    run_tests(&(case("permit", "") + slack), "human").says(0, &["2 passed"]);
+    let gates = |gates: &str| {
+        let head = head.replace("gate: {catalog", "gates: [{product: tracker, catalog").replace("as_written}", gates);
+        write(folder.path(), "case.yaml", &format!("{head}cases:\n{}{slack}", case("permit", "")));
+        run_in(folder.path(), &["check", "case.yaml"]).says(0, &["0 errors"]);
+        run_in(folder.path(), &["test", "case.yaml"])
+    };
+    gates("as_written}, {product: slack}]").says(0, &["2 passed"]);
+    gates("as_written}]")
+        .says(1, &["the app is of slack, and this file has a gate for tracker only", "1 passed, 1 failed"]);
     write(folder.path(), "case.yaml", &format!("{head}cases: []\n"));
     run_in(folder.path(), &["test", "case.yaml"]).says(1, &["tests nothing", "no case was run"]);
     let empty = folder.path().join("empty");

@@ -154,7 +154,7 @@ fn each_request_is_shown_in_one_line() {
         shown.is_some()
     });
     let line = shown.unwrap();
-    assert!(line.ends_with("permit 200 slack/assist chat.postMessage"), "{line}");
+    assert!(line.ends_with("permit 200 slack/assist chat.postMessage channel C0HELP (#help)"), "{line}");
 }
 
 #[test]

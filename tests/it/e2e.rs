@@ -7,15 +7,21 @@
     reason = "clippy takes only functions with #[test] for tests; these are their helpers"
 )]
 
-mod admin;
+mod acts;
+pub mod admin;
 mod hostile;
 mod identity;
 mod jira;
 mod lenient;
+mod links;
 mod operations;
+mod protocols;
+mod redirects;
 mod refusals;
 mod reload;
 mod slack;
+mod streams;
+mod tls;
 
 use crate::support::gate::{Ask, Gate, Setup};
 
@@ -26,12 +32,21 @@ fn tracker(rules: &str) -> Gate {
 
 /// A gate before Jira with one Connect app, `jira/gantt`, whose client key is `gantt` and its secret [`SECRET`].
 fn gantt(rules: &str) -> Gate {
+    gantt_setup(rules).start()
+}
+
+/// The same before another upstream.
+fn gantt_before(upstream: std::net::SocketAddr, rules: &str) -> Gate {
+    gantt_setup(rules).gate("upstream", &format!("http://{upstream}")).start()
+}
+
+fn gantt_setup(rules: &str) -> Setup {
     let credential = "{method: connect_jwt, kind: connect, client_key: gantt, secret: {file: secrets/gantt}}";
     let policy = format!(
         "version: 1\napp: jira/gantt\nname: Gantt\ncontact: it@example.com\ninstallations:\n  - tenant: acme\n    \
          installed_at: 2020-01-01T00:00:00Z\n    credentials: [{credential}]\n{rules}"
     );
-    Setup::jira().policy("gantt.yaml", &policy).file("secrets/gantt", jwt::SECRET).start()
+    Setup::jira().policy("gantt.yaml", &policy).file("secrets/gantt", jwt::SECRET)
 }
 
 /// A Jira app with one token, which is its name.

@@ -10,6 +10,11 @@
 mod bodies;
 mod framing;
 mod gate;
+mod http2;
 mod lifetimes;
 mod retries;
+mod tls;
 mod transports;
+mod upstream_http2;
+mod via;
+mod websocket;

@@ -127,7 +127,8 @@ fn a_folder_that_is_replaced_is_followed_and_one_that_is_gone_is_not_an_empty_on
     world.until("the new folder", |world| !world.permits("a", WRITE));
     assert!(world.permits("a", READ));
     world.settled();
-    assert_eq!(world.readiness.report().problems, 0);
+    // Told after what is in force.
+    world.until("no problem", |world| world.readiness.report().problems == 0);
 }
 
 #[test]
@@ -349,7 +350,9 @@ fn what_stays_the_same_is_not_published_again() {
     world.put("policies/b.yaml", &app("b", ""));
     world.until("the other file", |world| world.ask("b", READ) == Err(Reason::MissingScope));
     world.settled();
-    assert_eq!(world.live.load().generation, generation + 2, "once as read, once as settled");
+    // A look that comes late finds it settled at once.
+    let published = world.live.load().generation - generation;
+    assert!(matches!(published, 1 | 2), "once as read, once as settled: {published}");
     let old = std::sync::Arc::downgrade(&world.live.load());
     world.put("policies/b.yaml", &app("b", &grants(&["team:read"])));
     world.until("the grant", |world| world.permits("b", READ));

@@ -80,7 +80,9 @@ fn catalog() -> Catalog {
         kinds: Box::new([CredentialKind { name: "bot".into(), vocabularies: VocabularySet(1), actor: ActorRule::App }]),
         variants: Box::new(["public".into(), "private".into(), "im".into(), "mpim".into()]),
         operations: Box::default(),
+        links: Default::default(),
         gate_call: ScopeId::new(0).unwrap(),
+        gate_mint: ScopeId::new(1).unwrap(),
         vendor_scopes: ScopeSet::EMPTY,
         matcher: Default::default(),
     }
@@ -104,6 +106,11 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         variant_sources: variant_sources.into(),
         variants: VariantMask(variants),
         body: true,
+        websocket: false,
+        links: None,
+        reads_json: true,
+        undo: None,
+        remover: None,
     }
 }
 

@@ -8,5 +8,10 @@
 )]
 
 pub mod client;
+pub mod command;
+pub mod effort;
 pub mod gate;
+pub mod http2;
+pub mod proxy;
+pub mod tls;
 pub mod upstream;

@@ -33,8 +33,17 @@ pub fn products() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// The built-in catalog of `jira`, or of exactly `jira@2025-12`.
 pub fn catalog(name: &str) -> Option<Arc<Catalog>> {
+    embedded(name)?.catalog()
+}
+
+/// Whether there is such a catalog, without reading it: a command that asks a gate needs none.
+pub fn is_there(name: &str) -> bool {
+    embedded(name).is_some()
+}
+
+fn embedded(name: &str) -> Option<&'static Embedded> {
     let (product, release) = name.split_once('@').map_or((name, None), |(product, release)| (product, Some(release)));
     let same =
         |embedded: &&Embedded| embedded.product == product && release.is_none_or(|release| embedded.release == release);
-    EMBEDDED.iter().find(same)?.catalog()
+    EMBEDDED.iter().find(same)
 }

@@ -39,7 +39,32 @@ pub struct Compact {
     pub containers: Vec<Container>,
     pub kinds: Vec<Kind>,
     pub scopes: Vec<Scope>,
+    pub links: Links,
+    pub redirects: Vec<RedirectHost>,
     pub operations: Vec<Operation>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Links {
+    pub rewritten: Vec<LinkEntry>,
+    pub stays: Vec<LinkEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkEntry {
+    pub members: Vec<Word>,
+    /// None: all.
+    pub operations: Vec<Word>,
+    pub why: String,
+    /// No place in a file counts as a difference between two catalogs, and the reason has none of its own.
+    #[serde(skip)]
+    pub spot: Spot,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedirectHost {
+    pub host: Word,
+    pub why: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +119,27 @@ pub struct Operation {
     pub touches: Touches,
     pub tenant_arguments: Vec<Word>,
     pub variant_sources: Vec<VariantSource>,
+    pub websocket: bool,
+    /// Whether arguments are read from JSON, where it is written.
+    pub json: Option<bool>,
+    pub undo: Option<Undo>,
+    pub remover: Option<Remover>,
+}
+
+/// What takes back what an operation leaves behind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    pub by: Option<Word>,
+    pub why: String,
+    pub answer: Vec<String>,
+    pub argument: Option<String>,
+}
+
+/// Where an operation that removes something says what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Remover {
+    pub at: Option<PlaceAt>,
+    pub absent_all: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

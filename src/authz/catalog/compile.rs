@@ -1,6 +1,7 @@
 //! Turns a catalog in words into the checked model: numbers the names, closes the implications, compiles
 //! the patterns. Every problem of a catalog is found in one pass; a catalog with a problem is none.
 
+mod links;
 mod names;
 mod operation;
 mod scopes;
@@ -21,12 +22,13 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
     let scopes = scopes::compile(compact, &mut names);
     let containers = containers(compact, &mut names);
     let kinds = kinds(compact, &mut names);
-    let (operations, matcher) = operations(compact, &mut names);
+    let links = links::compile(compact, &mut names);
+    let (operations, matcher) = operations(compact, &links, &mut names);
     scopes::sides_rule_no_operation(&scopes, &operations, compact, &mut names);
     if !names.problems.is_empty() {
         return Err(names.problems);
     }
-    let Some(gate_call) = names.guard(scopes::CALL) else {
+    let (Some(gate_call), Some(gate_mint)) = (names.guard(scopes::CALL), names.guard(scopes::MINT)) else {
         return Err(vec![names.sources.problem(Spot::default(), "too many scopes")]);
     };
     Ok(Catalog {
@@ -43,7 +45,9 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         kinds,
         variants: boxed(&compact.variants),
         operations,
+        links: links.model,
         gate_call,
+        gate_mint,
         matcher,
     })
 }
@@ -102,11 +106,11 @@ fn kinds(compact: &Compact, names: &mut Names<'_>) -> Box<[CredentialKind]> {
     compiled.into()
 }
 
-fn operations(compact: &Compact, names: &mut Names<'_>) -> (Box<[Operation]>, Matcher) {
+fn operations(compact: &Compact, links: &links::Compiled, names: &mut Names<'_>) -> (Box<[Operation]>, Matcher) {
     bases(compact, names);
     let accepts = compact.accepts.iter().filter_map(|method| names.method(method)).collect::<Vec<Method>>();
     let mut builder = Builder::new(&compact.bases, &compact.tenant_bases, accepts);
-    let operations = operation::compile(compact, names, &mut builder);
+    let operations = operation::compile(compact, links, names, &mut builder);
     let matcher = builder.build().unwrap_or_else(|error| {
         names.problem(Spot::default(), format!("two templates cannot be told apart: {error}"));
         Matcher::default()

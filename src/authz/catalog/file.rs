@@ -48,6 +48,10 @@ pub struct CatalogFile {
     pub containers: Vec<ContainerFile>,
     pub kinds: Vec<KindFile>,
     pub scopes: Vec<ScopeFile>,
+    #[serde(default)]
+    pub links: LinksFile,
+    #[serde(default)]
+    pub redirects: Vec<RedirectFile>,
     pub operations: Vec<OperationFile>,
 }
 
@@ -82,6 +86,12 @@ pub struct OverlayFile {
     pub scopes: Vec<ScopeFile>,
     #[serde(default)]
     pub guards: Vec<GuardFile>,
+    /// What takes back what operations leave behind.
+    #[serde(default)]
+    pub undo: Vec<UndoFile>,
+    /// Where operations that remove something say what.
+    #[serde(default)]
+    pub removers: Vec<RemoverFile>,
     #[serde(default)]
     pub nothing: Vec<ReasonFile>,
     #[serde(default)]
@@ -92,6 +102,11 @@ pub struct OverlayFile {
     pub needs: Vec<NeedsCorrection>,
     #[serde(default)]
     pub variant_sources: Vec<VariantSourcesFile>,
+    /// Added to those of the catalog, as are `redirects`.
+    #[serde(default)]
+    pub links: LinksFile,
+    #[serde(default)]
+    pub redirects: Vec<RedirectFile>,
     #[serde(default)]
     pub operations: Vec<OperationFile>,
 }
@@ -167,6 +182,12 @@ pub struct OperationFile {
     pub tenant_arguments: Vec<Text>,
     #[serde(default)]
     pub variant_sources: Vec<VariantSourceFile>,
+    /// The request may open a WebSocket: it is judged, what follows on the connection is not.
+    #[serde(default)]
+    pub websocket: bool,
+    /// Whether the product reads arguments from a JSON body. Left out: unless it is asked for with GET.
+    #[serde(default)]
+    pub json: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -274,6 +295,53 @@ pub struct GuardFile {
     pub operations: Vec<Text>,
 }
 
+/// What takes back what operations leave behind, or why nothing does.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoFile {
+    pub why: String,
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Text>,
+    /// The operation that removes it. Left out: nothing does.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub by: Option<Text>,
+    /// Where the answer says the id of what was made: JSON pointers, `*` for every item of a list or object.
+    #[serde(default)]
+    pub answer: Vec<String>,
+    /// The argument of the request that says it.
+    #[serde(default)]
+    pub argument: Option<String>,
+}
+
+/// Where an operation that removes something says what.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoverFile {
+    #[schemars(with = "String")]
+    pub operation: Text,
+    /// Exactly one of `path`, `query`, `body` and `argument` is written.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Text>,
+    #[serde(default)]
+    pub query: Option<String>,
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub body: Option<Text>,
+    #[serde(default)]
+    pub argument: Option<String>,
+    /// `absent: all`: a call that names nothing removes all of them.
+    #[serde(default)]
+    pub absent: Option<AbsentAll>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsentAll {
+    All,
+}
+
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonFile {
@@ -307,6 +375,43 @@ pub struct VariantSourcesFile {
     #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
     pub sources: Vec<VariantSourceFile>,
+}
+
+/// The links in JSON answers that name the product itself.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinksFile {
+    /// They are made to name the gate.
+    #[serde(default)]
+    pub rewritten: Vec<LinkFile>,
+    /// They, and all that lies below them, are left as they are. They win.
+    #[serde(default)]
+    pub stays: Vec<LinkFile>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFile {
+    /// By the names above and its own: `self`, `_links.next`, `links.*.href`. Under `stays` none are everything.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub members: Vec<Text>,
+    /// In the answers of these alone; left out: of all.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Text>,
+    #[schemars(with = "String")]
+    pub why: Text,
+}
+
+/// A host that answers redirect to, which the gate follows itself, by HTTPS and without any credential.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectFile {
+    /// A whole name, and a port where it is not 443.
+    #[schemars(with = "String")]
+    pub host: Text,
+    pub why: String,
 }
 
 /// Reads a catalog.

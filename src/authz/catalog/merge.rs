@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compact::{
-    Compact, Container, Kind, Line, Needs, Operation, Place, PlaceAt, Scope, Spot, Touches, VariantSource,
-    VocabularyLines, Word,
+    Compact, Container, Kind, Line, LinkEntry, Links, Needs, Operation, Place, PlaceAt, RedirectHost, Remover, Scope,
+    Spot, Touches, Undo, VariantSource, VocabularyLines, Word,
 };
 use super::file::{
-    self, CatalogFile, ContainerFile, KindFile, LineFile, NeedsFile, OperationFile, OverlayFile, PlaceFile, Proposal,
-    ReasonFile, ScopeFile, Text, TouchesFile, VariantSourceFile,
+    self, CatalogFile, ContainerFile, KindFile, LineFile, LinkFile, LinksFile, NeedsFile, OperationFile, OverlayFile,
+    PlaceFile, Proposal, ReasonFile, RedirectFile, RemoverFile, ScopeFile, Text, TouchesFile, UndoFile,
+    VariantSourceFile,
 };
 use crate::problem::{At, Problem, did_you_mean};
 
@@ -62,6 +63,8 @@ fn facts(catalog: &CatalogFile) -> Compact {
         containers: catalog.containers.iter().map(|written| container(written, false)).collect(),
         kinds: catalog.kinds.iter().map(|written| kind(written, false)).collect(),
         scopes: catalog.scopes.iter().map(|written| scope(written, false)).collect(),
+        links: links(&catalog.links, false),
+        redirects: redirects(&catalog.redirects, false),
         operations: Vec::new(),
     }
 }
@@ -86,6 +89,8 @@ impl Merge<'_> {
         self.lay_touches(catalog, overlay);
         self.lay_needs(overlay);
         self.lay_guards(overlay);
+        self.lay_undo(overlay);
+        self.lay_removers(overlay);
         self.lay_variant_sources(overlay);
     }
 
@@ -107,6 +112,10 @@ impl Merge<'_> {
         for written in &overlay.scopes {
             add_scope(&mut compact.scopes, scope(written, true));
         }
+        let Links { rewritten, stays } = links(&overlay.links, true);
+        compact.links.rewritten.extend(rewritten);
+        compact.links.stays.extend(stays);
+        compact.redirects.extend(redirects(&overlay.redirects, true));
     }
 
     fn add_operations(&mut self, written: &[OperationFile], overlay: bool) {
@@ -137,6 +146,10 @@ impl Merge<'_> {
             touches,
             tenant_arguments: words(&written.tenant_arguments, overlay),
             variant_sources: self.sources_of(&written.variant_sources, overlay),
+            websocket: written.websocket,
+            json: written.json,
+            undo: None,
+            remover: None,
         }
     }
 
@@ -195,6 +208,38 @@ impl Merge<'_> {
             for id in &entry.operations {
                 self.correct(corrected, id, &entry.why, |operation| operation.guards.push(word(&entry.guard, true)));
             }
+        }
+    }
+
+    fn lay_undo(&mut self, overlay: &OverlayFile) {
+        let mut corrected = BTreeMap::new();
+        for UndoFile { why, operations, by, answer, argument } in &overlay.undo {
+            let by = by.as_ref().map(|by| word(by, true));
+            let undo = Undo { by, why: why.clone(), answer: answer.clone(), argument: argument.clone() };
+            for id in operations {
+                self.correct(&mut corrected, id, why, |operation| operation.undo = Some(undo.clone()));
+            }
+        }
+    }
+
+    fn lay_removers(&mut self, overlay: &OverlayFile) {
+        let mut corrected = BTreeMap::new();
+        for written in &overlay.removers {
+            let RemoverFile { operation, path, query, body, argument, absent } = written;
+            let mut at = [
+                path.as_ref().map(|name| PlaceAt::Path(word(name, true))),
+                query.as_ref().map(|name| PlaceAt::Query(name.clone())),
+                body.as_ref().map(|pointer| PlaceAt::Body(word(pointer, true))),
+                argument.as_ref().map(|name| PlaceAt::Argument(name.clone())),
+            ]
+            .into_iter()
+            .flatten();
+            let remover = Remover { at: at.next(), absent_all: absent.is_some() };
+            if at.next().is_some() {
+                self.wrong(operation, "one of `path`, `query`, `body` and `argument` says what is removed".to_owned());
+            }
+            let why = "it says what it removes";
+            self.correct(&mut corrected, operation, why, |operation| operation.remover = Some(remover));
         }
     }
 
@@ -347,6 +392,24 @@ fn needs(written: &NeedsFile, overlay: bool) -> Needs {
 
 fn line(written: &LineFile, overlay: bool) -> Line {
     Line { scopes: words(&written.scopes, overlay), when: words(&written.when, overlay) }
+}
+
+fn links(written: &LinksFile, overlay: bool) -> Links {
+    let entries = |all: &[LinkFile]| all.iter().map(|written| link(written, overlay)).collect();
+    Links { rewritten: entries(&written.rewritten), stays: entries(&written.stays) }
+}
+
+fn link(written: &LinkFile, overlay: bool) -> LinkEntry {
+    LinkEntry {
+        members: words(&written.members, overlay),
+        operations: words(&written.operations, overlay),
+        why: written.why.value.clone(),
+        spot: spot(&written.why, overlay),
+    }
+}
+
+fn redirects(written: &[RedirectFile], overlay: bool) -> Vec<RedirectHost> {
+    written.iter().map(|one| RedirectHost { host: word(&one.host, overlay), why: one.why.clone() }).collect()
 }
 
 fn replace<T>(all: &mut Vec<T>, one: T, name: impl Fn(&T) -> &String) {

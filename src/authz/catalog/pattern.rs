@@ -35,30 +35,42 @@ impl Pattern {
     }
 }
 
-/// ASCII characters, as bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ascii(u128);
+/// ASCII characters, by their number: a look-up is faster than bits and shifts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ascii(Box<[bool; 256]>);
 
 impl Ascii {
+    fn none() -> Self {
+        Self(Box::new([false; 256]))
+    }
+
+    fn with(mut self, byte: u8) -> Self {
+        self.0.get_mut(usize::from(byte)).into_iter().for_each(|holds| *holds = true);
+        self
+    }
+
     #[inline]
-    fn contains(self, byte: u8) -> bool {
-        byte < 128 && (self.0 >> byte) & 1 != 0
+    fn contains(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).is_some_and(|holds| *holds)
     }
 
     /// `None` where a character beyond ASCII is in it.
     fn of(class: &Class) -> Option<Self> {
         let Class::Unicode(class) = class else { return None };
-        let mut bits = 0;
+        let mut characters = Self::none();
         for range in class.ranges() {
             let (start, end) = (u8::try_from(range.start()).ok()?, u8::try_from(range.end()).ok()?);
             if end >= 128 {
                 return None;
             }
-            bits = (start..=end).fold(bits, |bits, byte| bits | (1 << byte));
+            characters = (start..=end).fold(characters, Self::with);
         }
-        Some(Self(bits))
+        Some(characters)
     }
 }
+
+/// The most single characters of a shape: each is a table, and no id begins with more.
+const SINGLES_MAX: usize = 16;
 
 /// Single characters, then a run of one class.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,10 +94,13 @@ impl Shape {
             match item.kind() {
                 HirKind::Class(class) => singles.push(Ascii::of(class)?),
                 HirKind::Literal(literal) if literal.0.is_ascii() => {
-                    singles.extend(literal.0.iter().map(|byte| Ascii(1 << byte)));
+                    singles.extend(literal.0.iter().map(|byte| Ascii::none().with(*byte)));
                 }
                 _ => return None,
             }
+        }
+        if singles.len() > SINGLES_MAX {
+            return None;
         }
         let HirKind::Repetition(repetition) = last.kind() else { return None };
         let HirKind::Class(class) = repetition.sub.kind() else { return None };

@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Case, Denial, Passed, Who, product_of};
+use super::{Case, Denial, Passed, Who, product_of, touched};
+use crate::authz::catalog::matcher::Parameters;
 use crate::authz::catalog::{Catalog, CredentialKindId, KindId, Needs, OperationId};
 use crate::authz::gate::GateRules;
 use crate::authz::judge::{Question, Standing, held_scopes, standing};
 use crate::authz::policy::Policy;
 use crate::authz::policy::area::{Form, NamedContainer};
-use crate::authz::policy::credentials::{KnownCredential, Proof};
+use crate::authz::policy::credentials::{Holder, KnownCredential, Proof};
 use crate::authz::reason::Reason;
 use crate::authz::request::{BadRequest, Facts, RequestView};
 use crate::authz::scope::ScopeId;
@@ -86,10 +87,13 @@ pub fn explain(
     let (Some(states), Some(product)) = (&snapshot.states, product_of(snapshot, gate)) else {
         return Explanation::denied(Denial::of(Reason::NoPolicy));
     };
-    let mut case = Case::new(snapshot, gate, product, request, facts);
-    if let Ok(touched) = &mut case.touched {
+    let mut parameters = Parameters::default();
+    let found = gate.catalog.matcher.find_with(request.method, &request.path, &mut parameters);
+    let mut touched = touched(gate, &found, &parameters, request, facts);
+    if let Ok(touched) = &mut touched {
         supply(touched, asked.containers);
     }
+    let case = Case::of(snapshot, gate, product, request, facts, &found, &touched);
     let newest = case.explain_by(&states.newest, asked);
     match (&states.whole, &newest.verdict) {
         (Some(whole), Verdict::Permitted { .. }) => case.explain_by(whole, asked),
@@ -117,12 +121,14 @@ fn supply(touched: &mut Touched<'_>, supplied: &[(KindId, NamedContainer)]) {
 
 impl Asked<'_> {
     /// The caller as if this credential had been shown.
-    fn credential(&self, policy: &Policy) -> Result<KnownCredential, Reason> {
-        let (index, app) = policy.app(self.app).ok_or(Reason::UnknownApp)?;
-        let installation = app.installations.iter().position(|one| *one.tenant == *self.tenant);
-        let installation = installation.and_then(|index| u16::try_from(index).ok()).ok_or(Reason::UnknownTenant)?;
-        let (kind, user) = (self.kind, self.user.map(Arc::from));
-        Ok(KnownCredential { app: index, installation, kind, user, pipeline: None, proof: Proof::Token })
+    fn credential(&self, policy: &Policy) -> Result<Arc<KnownCredential>, Reason> {
+        let (app, described) = policy.app(self.app).ok_or(Reason::UnknownApp)?;
+        let mut installations = (0..=u16::MAX).zip(&described.installations);
+        let installed = installations.find(|(_, one)| *one.tenant == *self.tenant);
+        let (installation, installed) = installed.ok_or(Reason::UnknownTenant)?;
+        let (kind, user, proof) = (self.kind, self.user.map(Arc::from), Proof::Token);
+        let holder = Holder::of(described, installed);
+        Ok(Arc::new(KnownCredential { app, installation, kind, user, pipeline: None, proof, file: None, holder }))
     }
 }
 
@@ -161,7 +167,7 @@ impl Case<'_> {
     fn explain_by(&self, policy: &Policy, asked: &Asked<'_>) -> Explanation {
         let operation = self.operation;
         let denied = |denial: Denial| Explanation { operation, ..Explanation::denied(denial) };
-        let touched = match &self.touched {
+        let touched = match self.touched {
             Ok(touched) => touched,
             Err(bad) => return denied(Denial::bad_request(*bad)),
         };
@@ -189,7 +195,7 @@ impl Case<'_> {
             needs: needs(&question, standings),
             guards: standings(guards),
             held: held_scopes(&question).iter().map(|scope| Arc::from(catalog.scope_name(scope))).collect(),
-            who: Some(caller.who.clone()),
+            who: Some(caller.who()),
             verdict,
         }
     }

@@ -12,7 +12,9 @@ const LIST_MAX_BYTES: usize = 2 * 1024;
 ///
 /// Controls (C0, DEL, C1), line separators and the bidirectional overrides are written as `\u{…}`.
 pub fn printable(text: &str, max_chars: usize) -> Cow<'_, str> {
-    if text.len() <= max_chars && !text.contains(is_unprintable) {
+    // Nearly all text is plain ASCII, which is told many bytes at once.
+    let plain = text.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte));
+    if text.len() <= max_chars && (plain || !text.contains(is_unprintable)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len().min(max_chars * 4));

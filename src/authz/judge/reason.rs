@@ -10,7 +10,7 @@ use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::authz::touch::{ContainerName, ContainerRef, Reach};
 
 /// The reason of a request that does not pass.
-pub(super) fn find(question: &Question<'_>, mode: Mode) -> Refused {
+pub(super) fn find(question: &Question<'_>, mode: Mode<'_>) -> Refused {
     let unknown = Refused {
         reason: Reason::UnknownOperation,
         for_want_of_grant: false,
@@ -30,13 +30,13 @@ pub(super) fn find(question: &Question<'_>, mode: Mode) -> Refused {
 }
 
 /// A revocation is the reason where rule (b) fails, or where the request would pass if nothing were revoked.
-fn by_revocation(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode) -> Option<Refused> {
+fn by_revocation(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode<'_>) -> Option<Refused> {
     let bearing = match &operation.needs {
         Needs::Unknown => return None,
         Needs::None { .. } => {
             let call = question.catalog.gate_call;
             let line = [call];
-            let needed: ScopeSet = line.iter().chain(&operation.guards).copied().collect();
+            let needed: ScopeSet = line.iter().chain(question.guards(operation)).copied().collect();
             let held = question.has_all_held(operation, &line, &Taken::NOTHING, mode);
             let is_taken = needed.iter().any(|scope| taken.takes(scope));
             (held || is_taken).then_some(needed)?
@@ -47,7 +47,7 @@ fn by_revocation(question: &Question<'_>, operation: &Operation, taken: &Taken, 
     let relevant: Vec<(Rules<'_>, &Revocation)> = question
         .rules()
         .flat_map(|rules| rules.linked.part.revocations.iter().map(move |revocation| (rules, revocation)))
-        .filter(|(_, revocation)| !revocation.shadow || mode == Mode::WithShadowRevocations)
+        .filter(|(rules, revocation)| mode.counts(revocation, &rules.linked.part))
         .filter(|(rules, revocation)| {
             rules.hits(revocation, question) && rules.linked.part.takes_any(revocation, &bearing)
         })
@@ -77,13 +77,13 @@ fn bearing_scopes(
     operation: &Operation,
     variant: VariantMask,
     taken: &Taken,
-    mode: Mode,
+    mode: Mode<'_>,
 ) -> Option<ScopeSet> {
     let Needs::Lines(vocabularies) = &operation.needs else { return None };
-    let guards = &operation.guards;
-    let is_taken = |line: &Line| line.scopes.iter().chain(guards).any(|scope| taken.takes(*scope));
+    let guards = || question.guards(operation).copied();
+    let is_taken = |line: &Line| line.scopes.iter().copied().chain(guards()).any(|scope| taken.takes(scope));
     let scopes_of = |lines: Vec<&Line>| -> ScopeSet {
-        lines.into_iter().flat_map(|line| line.scopes.iter()).chain(guards).copied().collect()
+        lines.into_iter().flat_map(|line| line.scopes.iter().copied()).chain(guards()).collect()
     };
     let closed = vocabularies.iter().map(|vocabulary| left(&vocabulary.lines, variant).collect::<Vec<_>>());
     let closed: Vec<&Line> =
@@ -133,7 +133,7 @@ struct Want {
 }
 
 /// Nothing is revoked; something is not granted. The line of which most is granted says what.
-fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode) -> Refused {
+fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode<'_>) -> Refused {
     let call = [question.catalog.gate_call];
     let lines: Vec<&[ScopeId]> = match &operation.needs {
         Needs::Unknown => Vec::new(),
@@ -142,7 +142,7 @@ fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: 
     };
     let mut best: Option<(usize, usize, &[ScopeId])> = None;
     for line in lines {
-        let all = line.iter().chain(&operation.guards);
+        let all = line.iter().chain(question.guards(operation));
         let held = all.clone().filter(|scope| question.held(**scope, mode)).count();
         let count = all.count();
         // Shares compared without division; the first of equals stays.
@@ -152,7 +152,7 @@ fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: 
     }
     let line = best.map_or(&[][..], |(_, _, line)| line);
     let missing: Vec<ScopeId> =
-        line.iter().chain(&operation.guards).copied().filter(|scope| !question.held(*scope, mode)).collect();
+        line.iter().chain(question.guards(operation)).copied().filter(|scope| !question.held(*scope, mode)).collect();
     let first = missing.iter().map(|scope| want(question, *scope)).min_by_key(|want| want.stage);
     let first = first.unwrap_or(Want { stage: 0, reason: Reason::MissingScope, rule: None, container: None });
     let needed = match missing.is_empty() {
@@ -167,7 +167,7 @@ fn wanted_lines<'o>(
     question: &Question<'_>,
     operation: &'o Operation,
     taken: &Taken,
-    mode: Mode,
+    mode: Mode<'_>,
 ) -> Vec<&'o [ScopeId]> {
     let Needs::Lines(vocabularies) = &operation.needs else { return Vec::new() };
     let failing = variants(operation, question.touched)

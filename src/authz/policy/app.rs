@@ -62,6 +62,13 @@ impl Installation {
         self.installed_at_ms.max(opened)
     }
 
+    /// The next moment at which a window opens or closes, or `observe` ends.
+    pub fn next_change_ms(&self, now_ms: i64) -> Option<i64> {
+        let first = self.installed_at_ms.into_iter().flat_map(|at| [at, at.saturating_add(self.install_window_ms)]);
+        let opened = self.windows.iter().flat_map(|(from, until)| [*from, *until]);
+        first.chain(opened).chain(self.observe_until_ms).filter(|moment| *moment > now_ms).min()
+    }
+
     /// Whether refusals for want of a grant pass, recorded.
     pub fn observed(&self, now_ms: i64) -> bool {
         self.observe_until_ms.is_some_and(|until| now_ms < until)

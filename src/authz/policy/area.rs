@@ -18,6 +18,7 @@ pub enum Met {
 
 impl Met {
     /// The stronger of two alternatives: one `Yes` suffices.
+    #[inline]
     pub fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
@@ -64,6 +65,7 @@ impl Containers {
     }
 
     /// Whether the container that a request names is one of these.
+    #[inline(always)]
     fn holds(&self, name: &ContainerName<'_>) -> Met {
         match name {
             ContainerName::Id(text) => self.holds_as(Form::Id, text),
@@ -75,6 +77,7 @@ impl Containers {
     }
 
     /// A container written in the other form may be the same one: nobody can tell without a look-up.
+    #[inline(always)]
     fn holds_as(&self, form: Form, text: &str) -> Met {
         let found = if self.0.len() <= FEW {
             self.0.iter().any(|container| container.form == form && *container.text == *text)
@@ -86,6 +89,10 @@ impl Containers {
             false if self.has_other_than(form) => Met::CannotTell,
             false => Met::No,
         }
+    }
+
+    fn are_of_two_forms(&self) -> bool {
+        self.has_other_than(Form::Id) && self.has_other_than(Form::Name)
     }
 
     /// They are sorted by form first, so the ends tell.
@@ -134,14 +141,28 @@ impl Area {
         matches!(self, Self::All)
     }
 
+    /// Whether keys and ids of one kind may be put together here: in one list, or in a list and sets.
+    pub fn may_mix_forms(&self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Kinds(kinds) => kinds.iter().any(|area| !area.sets.is_empty() || area.named.are_of_two_forms()),
+        }
+    }
+
     /// Whether a container lies in this area, as far as a grant asks: inside what it names.
+    #[inline(always)]
     pub fn grants(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
         match self {
             Self::All => Met::Yes,
-            Self::Kinds(kinds) => kinds
-                .iter()
-                .filter(|area| area.kind == container.kind)
-                .fold(Met::No, |met, area| met.or(area.holds(container, context))),
+            Self::Kinds(kinds) => {
+                let mut met = Met::No;
+                for area in kinds {
+                    if area.kind == container.kind {
+                        met = met.or(area.holds(container, context));
+                    }
+                }
+                met
+            }
         }
     }
 
@@ -181,6 +202,7 @@ impl Area {
 }
 
 impl KindArea {
+    #[inline(always)]
     fn holds(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
         let named = self.named.holds(&container.name);
         if self.sets.is_empty() {

@@ -2,6 +2,9 @@
 //!
 //! For people: `cells` lists them, `diff` and the log of a reload say which of them changed. Nothing is decided here.
 
+mod atoms;
+mod clock;
+mod compare;
 mod diff;
 mod place;
 mod words;
@@ -11,6 +14,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use clock::{next_moment, passed};
+pub use compare::{Fact, FactKind, Freed, Widening, widening};
 pub use diff::{Changes, between};
 pub use place::Place;
 

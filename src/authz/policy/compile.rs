@@ -68,6 +68,8 @@ impl Product {
         let mut used = ScopeSet::EMPTY;
         catalog.operations.iter().for_each(|operation| used.union_with(&operation.all_scopes));
         used.insert(catalog.gate_call);
+        // Any answer may lead to another origin.
+        used.insert(catalog.gate_mint);
         Self { id, catalog, scopes, operations, used }
     }
 
@@ -165,6 +167,7 @@ pub fn compile(context: Context<'_>, document: &Document, problems: &mut Vec<Pro
             for (kind, containers) in &set.containers {
                 check_kind_somewhere(context, kind, problems);
                 containers.iter().for_each(|one| check_container_somewhere(context, kind, one, problems));
+                warn_of_mixed_forms(context, kind, containers, problems);
             }
             Some(Compiled::Set(CompiledSet {
                 name: set.set.value.as_str().into(),
@@ -228,6 +231,35 @@ fn check_container_somewhere(
         let message = format!("`{}` is neither an id nor a key of a {}", container.value, kind.value);
         problems.push(Problem::error(context.file, container.at, message));
     }
+}
+
+/// A set may be of any product that has such a kind: of the first in which it mixes forms, it is told.
+fn warn_of_mixed_forms(
+    context: Context<'_>,
+    kind: &Spanned<String>,
+    containers: &[Spanned<String>],
+    problems: &mut Vec<Problem>,
+) {
+    let kinds = context.catalogs.iter().filter_map(|product| container_kind(&product.catalog, &kind.value));
+    problems.extend(kinds.into_iter().find_map(|(_, kind)| {
+        let first = |form: Form| {
+            let is = |one: &&Spanned<String>| named_container(kind, &one.value).is_some_and(|named| named.form == form);
+            containers.iter().find(is)
+        };
+        let (name, id) = (first(Form::Name)?, first(Form::Id)?);
+        Some(mixed_forms(context.file, name.at.max(id.at), &kind.name, &name.value, &id.value))
+    }));
+}
+
+/// Some containers written by key and some by id: which key an id has only a look-up could tell, so none is the other in a
+/// grant, and each may be in a revocation (law 9). Whoever mixes them means one list and gets two halves.
+pub(super) fn mixed_forms(file: &Arc<Path>, at: At, kind: &str, name: &str, id: &str) -> Problem {
+    let message = format!(
+        "`{name}` is the key of a {kind} and `{id}` an id: nobody can tell which key that id has, so also under \
+         `names: as_written` no grant here matches one that a request names the other way, and every revocation does"
+    );
+    let help = format!("write them all as requests name them: the key of `{id}` in its place, or the ids of all");
+    Problem::warning(file, at, message).help(help)
 }
 
 fn unknown_kind<'k>(file: &Arc<Path>, kind: &Spanned<String>, kinds: impl Iterator<Item = &'k str> + Clone) -> Problem {

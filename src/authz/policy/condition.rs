@@ -125,13 +125,21 @@ pub enum Unmet {
 
 impl Condition {
     /// Whether a grant's terms are met; what cannot be told is not.
+    #[inline(always)]
     pub fn grants(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Result<(), Unmet> {
-        let met = |unmet, met| if met == Met::Yes { Ok(()) } else { Err(unmet) };
-        met(Unmet::Tenant, self.tenant_met(caller.tenant))?;
+        if self.tenant_met(caller.tenant) != Met::Yes {
+            return Err(Unmet::Tenant);
+        }
         self.grant_time(caller)?;
-        met(Unmet::Actor, self.actors.holds(caller.actor))?;
-        met(Unmet::User, self.users_met(caller, groups))?;
-        met(Unmet::Pipeline, self.pipelines_met(caller.pipeline))?;
+        if self.actors.holds(caller.actor) != Met::Yes {
+            return Err(Unmet::Actor);
+        }
+        if self.users_met(caller, groups) != Met::Yes {
+            return Err(Unmet::User);
+        }
+        if self.pipelines_met(caller.pipeline) != Met::Yes {
+            return Err(Unmet::Pipeline);
+        }
         if self.arguments { Err(Unmet::Argument) } else { Ok(()) }
     }
 
@@ -145,6 +153,7 @@ impl Condition {
             && !(self.unless_install_window && window_open(caller))
     }
 
+    #[inline]
     fn tenant_met(&self, tenant: &str) -> Met {
         match &self.tenants {
             None => Met::Yes,
@@ -153,20 +162,12 @@ impl Condition {
         }
     }
 
+    #[inline]
     fn users_met(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Met {
-        let Some(selector) = &self.users else { return Met::Yes };
-        let Some(user) = caller.user else { return Met::CannotTell };
-        if selector.ids.binary_search_by(|id| (**id).cmp(user)).is_ok() {
-            return Met::Yes;
-        }
-        selector.groups.iter().fold(Met::No, |met, reference| {
-            let groups = groups.get(usize::from(*reference)).map_or(&[][..], |groups| &groups[..]);
-            // A group that this tenant does not have tells nothing of the user.
-            let own = groups.iter().find(|group| *group.tenant == *caller.tenant);
-            met.or(own.map_or(Met::CannotTell, |group| if group.users.contains(user) { Met::Yes } else { Met::No }))
-        })
+        self.users.as_ref().map_or(Met::Yes, |selector| selector.met(caller, groups))
     }
 
+    #[inline]
     fn pipelines_met(&self, pipeline: Option<&str>) -> Met {
         match (&self.pipelines, pipeline) {
             (None, _) => Met::Yes,
@@ -176,6 +177,7 @@ impl Condition {
         }
     }
 
+    #[inline]
     fn grant_time(&self, caller: &CallerFacts<'_>) -> Result<(), Unmet> {
         if self.from_ms.is_some_and(|from| caller.now_ms < from) {
             return Err(Unmet::NotYetValid);
@@ -200,6 +202,21 @@ impl Condition {
             (Some(_), None) | (None, _) => true,
         };
         begun && runs && runs_after_install
+    }
+}
+
+impl UserSelector {
+    fn met(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Met {
+        let Some(user) = caller.user else { return Met::CannotTell };
+        if self.ids.binary_search_by(|id| (**id).cmp(user)).is_ok() {
+            return Met::Yes;
+        }
+        self.groups.iter().fold(Met::No, |met, reference| {
+            let groups = groups.get(usize::from(*reference)).map_or(&[][..], |groups| &groups[..]);
+            // A group that this tenant does not have tells nothing of the user.
+            let own = groups.iter().find(|group| *group.tenant == *caller.tenant);
+            met.or(own.map_or(Met::CannotTell, |group| if group.users.contains(user) { Met::Yes } else { Met::No }))
+        })
     }
 }
 

@@ -3,7 +3,9 @@
 //! What is wrong between documents is a `Fault` that names the files involved; the caller decides which of them fall
 //! back to their last good form. The data plane has no look-up that can miss.
 
+mod acts;
 mod app;
+mod forms;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -18,6 +20,8 @@ use super::document::Apps;
 use super::part::Part;
 use crate::problem::{At, Problem, near};
 
+pub use acts::{ChangedActs, Relinked, relink};
+
 /// Reading names of ids, by product and tenant.
 type Names = HashMap<(Box<str>, Box<str>), HashMap<Box<str>, Arc<str>>>;
 
@@ -28,7 +32,7 @@ pub struct Policy {
     by_name: HashMap<Arc<str>, u32>,
     /// By `ProductId`.
     products: Box<[ProductPolicy]>,
-    names: Names,
+    names: Arc<Names>,
 }
 
 /// What a policy says of one product.
@@ -73,6 +77,11 @@ impl Policy {
 
     pub fn product(&self, id: ProductId) -> Option<&ProductPolicy> {
         self.products.get(usize::from(id.0))
+    }
+
+    /// The guardrails of every product.
+    pub fn guardrails(&self) -> impl Iterator<Item = &LinkedGuardrail> {
+        self.products.iter().flat_map(|product| product.guardrails.iter())
     }
 
     /// The reading name of an id in a tenant.
@@ -185,7 +194,8 @@ pub fn link(catalogs: &Catalogs, secrets: &Secrets, inputs: &[Input]) -> (Policy
     let products = credentials.into_iter().zip(guardrails);
     let products =
         products.map(|(credentials, guardrails)| ProductPolicy { credentials, guardrails: guardrails.into() });
-    let policy = Policy { apps: apps.into(), by_name, products: products.collect(), names: gather_names(inputs) };
+    let names = Arc::new(gather_names(inputs));
+    let policy = Policy { apps: apps.into(), by_name, products: products.collect(), names };
     (policy, linker.findings)
 }
 
@@ -235,7 +245,9 @@ impl<'a> Linker<'a> {
     fn link_part(&mut self, product: &Product, part: &'a Arc<Part>, file: &Arc<Path>) -> LinkedPart {
         let sets = part.set_references.iter().map(|(name, line)| self.set(product, name, *line, file)).collect();
         let groups = part.group_references.iter().map(|(name, line)| self.group(name, *line, file)).collect();
-        LinkedPart { part: Arc::clone(part), sets, groups }
+        let linked = LinkedPart { part: Arc::clone(part), sets, groups };
+        forms::warnings(product, &linked, file).into_iter().for_each(|warning| self.findings.warn(warning));
+        linked
     }
 
     fn set(&mut self, product: &Product, name: &'a str, line: u32, file: &Arc<Path>) -> Box<[Arc<ContainerSet>]> {
@@ -274,10 +286,11 @@ impl<'a> Linker<'a> {
     /// The guardrails of each product, in the order of the catalogs.
     fn guardrails(&mut self, inputs: &'a [Input], apps: &HashMap<Arc<str>, u32>) -> Vec<Vec<LinkedGuardrail>> {
         let mut products: Vec<Vec<LinkedGuardrail>> = self.catalogs.iter().map(|_| Vec::new()).collect();
-        let mut seen: HashMap<&str, &Arc<Path>> = HashMap::new();
+        // An act and its copy in the policy stand side by side until the act is dropped.
+        let mut seen: HashMap<(bool, &str), &Arc<Path>> = HashMap::new();
         for input in inputs {
             let Compiled::Guardrail(guardrail) = &*input.document else { continue };
-            if let Some(first) = seen.insert(&guardrail.name, &input.file) {
+            if let Some(first) = seen.insert((input.is_override, &guardrail.name), &input.file) {
                 let message =
                     format!("the guardrail `{}` is written twice; the other is in {}", guardrail.name, first.display());
                 let others = vec![Arc::clone(first)];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::area::Area;
 use super::condition::Condition;
+use super::moments::Moments;
 use crate::authz::catalog::OperationId;
 use crate::authz::scope::{ScopeId, ScopeSet};
 
@@ -19,6 +20,8 @@ pub struct Part {
     pub revocations: Box<[Revocation]>,
     pub conditions: Box<[Condition]>,
     pub areas: Box<[Area]>,
+    /// Those that may put keys and ids of one kind together: of lists with both, or with sets. Sorted.
+    pub areas_of_two_forms: Box<[u32]>,
     pub scope_sets: Box<[ScopeSet]>,
     /// Each sorted.
     pub operation_sets: Box<[Box<[OperationId]>]>,
@@ -32,6 +35,8 @@ pub struct Part {
     /// Names of groups that conditions refer to.
     pub group_references: Box<[(Arc<str>, u32)]>,
     pub has_shadow: bool,
+    /// When its rules begin and end by the clock.
+    pub moments: Moments,
 }
 
 /// A compiled line under `grants`.
@@ -70,10 +75,12 @@ pub enum Takes {
 }
 
 impl Part {
+    #[inline]
     pub fn condition(&self, index: u32) -> Option<&Condition> {
         self.conditions.get(index as usize)
     }
 
+    #[inline]
     pub fn area(&self, index: u32) -> Option<&Area> {
         self.areas.get(index as usize)
     }
@@ -93,24 +100,29 @@ impl Part {
     }
 
     /// Whether a rule limited to operations speaks of this one; unlimited ones do.
+    #[inline]
     pub fn speaks_of(&self, operations: Option<std::num::NonZeroU32>, operation: OperationId) -> bool {
         let Some(number) = operations else { return true };
         let set = self.operation_sets.get(number.get() as usize - 1);
         set.is_some_and(|set| set.binary_search(&operation).is_ok())
     }
 
-    /// The enforced grants that give a scope.
+    /// The enforced grants that give a scope, but for the broad ones.
     #[inline]
     pub fn giving(&self, scope: ScopeId) -> impl Iterator<Item = &Grant> {
         let start = self.by_scope.partition_point(|(one, _)| *one < scope);
-        let broad = self.broad.iter().filter_map(|grant| self.grants.get(*grant as usize));
-        let broad = broad.filter(move |grant| self.scope_set(grant.scopes).is_some_and(|set| set.contains(scope)));
         self.by_scope
             .get(start..)
             .unwrap_or_default()
             .iter()
             .take_while(move |(one, _)| *one == scope)
             .filter_map(|(_, grant)| self.grants.get(*grant as usize))
-            .chain(broad)
+    }
+
+    /// The enforced grants that give a scope among very many.
+    #[inline]
+    pub fn giving_broadly(&self, scope: ScopeId) -> impl Iterator<Item = &Grant> {
+        let broad = self.broad.iter().filter_map(|grant| self.grants.get(*grant as usize));
+        broad.filter(move |grant| self.scope_set(grant.scopes).is_some_and(|set| set.contains(scope)))
     }
 }

@@ -4,6 +4,7 @@
 //! stands in its last good form; what it holds up is said in problems.
 
 mod read;
+mod said;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +17,11 @@ use sha2::{Digest, Sha256};
 use super::compile::{Catalogs, Compiled};
 use super::document::CredentialMethod;
 use super::file::Origin;
-use super::link::{Claim, Fault, Input, Missing, Policy, Secrets, link};
+use super::link::{ChangedActs, Claim, Fault, Input, Missing, Policy, Relinked, Secrets, link, relink};
 use crate::authz::snapshot::{Snapshot, States};
 use crate::problem::Problem;
+
+pub use said::{Place, Said, says_with_the_same_words};
 
 /// What became of one file.
 #[derive(Debug, Clone)]
@@ -45,7 +48,7 @@ struct Form {
 }
 
 /// One file: what is in force of it, and what it says now.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Entry {
     is_override: bool,
     in_force: Option<Form>,
@@ -57,7 +60,7 @@ struct Entry {
 }
 
 /// What a file says now.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 enum Latest {
     #[default]
     InForce,
@@ -68,7 +71,7 @@ enum Latest {
 }
 
 /// Every document, and the states they make.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Store {
     catalogs: Arc<Catalogs>,
     secrets: Arc<Secrets>,
@@ -139,6 +142,34 @@ impl Store {
         self.entries.iter().filter(move |(_, entry)| entry.is_override == is_override).map(|(path, _)| path)
     }
 
+    /// Every override file, and what keeps it out where it is not in force as it stands.
+    pub fn overrides_standing(&self) -> impl Iterator<Item = (&Arc<Path>, Option<&Problem>)> {
+        let overrides = self.entries.iter().filter(|(_, entry)| entry.is_override);
+        overrides.map(|(path, entry)| {
+            if matches!(entry.latest, Latest::InForce) {
+                return (path, None);
+            }
+            let own = entry.problems.iter().find(|problem| problem.is_error());
+            (path, own.or_else(|| self.faults.iter().find(|fault| fault.file == *path)).or(self.faults.first()))
+        })
+    }
+
+    /// Every file in force, with the SHA-256 of its text.
+    pub fn in_force(&self) -> impl Iterator<Item = (Origin, &Arc<Path>, [u8; 32])> {
+        self.entries.iter().filter_map(|(path, entry)| {
+            let origin = if entry.is_override { Origin::Override } else { Origin::Policy };
+            Some((origin, path, entry.in_force.as_ref()?.digest))
+        })
+    }
+
+    /// The digests of texts that were read and wait to be in force.
+    pub fn waiting(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.entries.values().filter_map(|entry| match &entry.latest {
+            Latest::Candidate(form) => Some(form.digest),
+            Latest::Gone | Latest::Broken | Latest::InForce => None,
+        })
+    }
+
     fn says_so_already(&self, change: &Change) -> bool {
         let Some(entry) = self.entries.get(&change.file) else { return matches!(change.content, Content::Gone) };
         let Content::Text(text) = &change.content else { return false };
@@ -154,6 +185,10 @@ impl Store {
         }
         // What waits was tried against these same files: a file that does not fit must not cost a linking at each look.
         if self.newest.is_some() && !self.unfitted {
+            return;
+        }
+        if let Some(policy) = self.with_changed_acts() {
+            self.fitted(policy, Vec::new(), &BTreeSet::new());
             return;
         }
         let mut held_back: BTreeSet<Arc<Path>> = BTreeSet::new();
@@ -173,10 +208,32 @@ impl Store {
                 break policy;
             }
         };
+        self.fitted(policy, faults, &held_back);
+    }
+
+    fn fitted(&mut self, policy: Policy, faults: Vec<Problem>, held_back: &BTreeSet<Arc<Path>>) {
         self.unfitted = false;
         self.faults = faults;
         self.newest = Some(Arc::new(policy));
-        self.moved |= self.let_in(&held_back);
+        self.moved |= self.let_in(held_back);
+    }
+
+    /// The policy where nothing but acts changed, and all of them fit: made of the last one, without linking 10,000 apps.
+    fn with_changed_acts(&mut self) -> Option<Policy> {
+        let before = self.newest.clone()?;
+        let mut changed = ChangedActs::default();
+        for (path, entry) in self.entries.iter().filter(|(_, entry)| entry.waits()) {
+            if !entry.is_override {
+                return None;
+            }
+            changed.documents.extend(entry.forms().flat_map(|form| form.documents.iter().cloned()));
+            changed.files.insert(Arc::clone(path));
+        }
+        let linked = relink(&self.catalogs, &before, &self.inputs(|_| true), &changed)?;
+        let Relinked { policy, files, warnings } = linked;
+        self.warnings.retain(|warning| !files.contains(&warning.file));
+        self.warnings.extend(warnings);
+        Some(policy)
     }
 
     /// The candidates that a fault counts against: those of its files that changed, and those that went or changed

@@ -19,8 +19,9 @@ pub fn check_method(method: &Method) -> Result<(), BadRequest> {
     }
 }
 
-pub fn check_headers(headers: &HeaderMap) -> Result<(), BadRequest> {
-    let mut previous = None;
+/// Checks all headers in one walk; the value of `Authorization`, which stands there once at the most, is found on the way.
+pub fn check_headers(headers: &HeaderMap) -> Result<Option<&HeaderValue>, BadRequest> {
+    let (mut previous, mut authorization) = (None, None);
     for (name, value) in headers {
         // The map yields the values of one name one after the other.
         if previous == Some(name) && ONCE.contains(name) {
@@ -35,9 +36,12 @@ pub fn check_headers(headers: &HeaderMap) -> Result<(), BadRequest> {
         if name == CONNECTION {
             check_connection(value)?;
         }
+        if name == AUTHORIZATION {
+            authorization = Some(value);
+        }
         previous = Some(name);
     }
-    Ok(())
+    Ok(authorization)
 }
 
 /// `X-HTTP-Method-Override` and its kin, in every spelling. Dropping it would run another method than the client meant.
@@ -83,8 +87,8 @@ pub fn deciding<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Found<'
     Ok(found)
 }
 
-/// The host that the request is for. An absolute-form target and `Host` must name the same one.
-pub fn host(parts: &http::request::Parts) -> Result<Cow<'_, str>, BadRequest> {
+/// The host that the request is for, and its port as written. An absolute-form target and `Host` must name the same one.
+pub fn host(parts: &http::request::Parts) -> Result<(Cow<'_, str>, Option<&str>), BadRequest> {
     if !parts.uri.scheme_str().is_none_or(|scheme| scheme == "http" || scheme == "https") {
         return Err(BadRequest("the scheme of the request target is not http or https"));
     }
@@ -102,12 +106,12 @@ pub fn host(parts: &http::request::Parts) -> Result<Cow<'_, str>, BadRequest> {
             return Err(BadRequest("`Host` and the request target name different hosts"));
         }
     }
-    Ok(name)
+    Ok((name, port))
 }
 
 /// Host and port: lower case, without one trailing dot.
 fn canonical_authority(text: &str) -> Result<(Cow<'_, str>, Option<&str>), BadRequest> {
-    if text.contains('@') {
+    if memchr::memchr(b'@', text.as_bytes()).is_some() {
         return Err(BadRequest("the host is preceded by user information"));
     }
     let (name, port) = split_port(text);
@@ -127,14 +131,24 @@ fn canonical_authority(text: &str) -> Result<(Cow<'_, str>, Option<&str>), BadRe
 }
 
 fn split_port(text: &str) -> (&str, Option<&str>) {
-    match text.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+    let colon = memchr::memrchr(b':', text.as_bytes());
+    match colon.and_then(|at| text.split_at_checked(at)) {
+        // An address in brackets has colons of its own.
+        Some((name, port)) if !port.ends_with(']') => (name, port.get(1..)),
         _ => (text, None),
     }
 }
 
+/// Labels of letters, digits, `-` and `_`, none of them empty; a dot may follow the last.
 fn is_host_name(name: &str) -> bool {
-    let labels = name.strip_suffix('.').unwrap_or(name);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    labels.split('.').all(|label| !label.is_empty() && label.bytes().all(plain))
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let mut in_label = false;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if in_label => in_label = false,
+            _ if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' => in_label = true,
+            _ => return false,
+        }
+    }
+    in_label
 }

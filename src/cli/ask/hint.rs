@@ -1,6 +1,6 @@
 //! "Did you mean", where an app, a tenant or an operation is not known.
 
-use super::Question;
+use super::{Question, Words};
 use crate::authz::catalog::matcher::Found;
 use crate::authz::decide::Explanation;
 use crate::authz::gate::GateRules;
@@ -38,8 +38,11 @@ pub(super) fn hint(
 fn body_hint(gate: &GateRules, question: &Question, explanation: &Explanation) -> Option<String> {
     let id = explanation.operation.filter(|_| question.body.is_none())?;
     let operation = gate.catalog.operations.get(usize::from(id.0))?;
-    let text = "this operation is judged by its body, and none was given: add --body FILE";
-    operation.body.then(|| text.to_owned())
+    let add = match question.words {
+        Words::Options => "--body FILE",
+        Words::Members => "`\"body\": \"…\"`",
+    };
+    operation.body.then(|| format!("this operation is judged by its body, and none was given: add {add}"))
 }
 
 fn tenant_hint(policy: &Policy, gate: &GateRules, question: &Question) -> String {

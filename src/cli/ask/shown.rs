@@ -61,7 +61,7 @@ pub(super) fn shown<'p>(gate: &GateRules, found: &Found<'p>, question: &'p Quest
     match &exact[..] {
         [one] => return Ok(*one),
         [] => {}
-        several => return Err(several_fit(gate, found, several)),
+        several => return Err(several_fit(gate, found, question, several)),
     }
     let user = question.user.as_deref();
     let mut kinds: Vec<CredentialKindId> = own.iter().map(|one| one.kind).collect();
@@ -75,7 +75,7 @@ pub(super) fn shown<'p>(gate: &GateRules, found: &Found<'p>, question: &'p Quest
         [] => Err(Failure::Usage(misfit(question))),
         several => {
             let several: Vec<Shown<'_>> = several.iter().map(|kind| Shown { kind: *kind, user }).collect();
-            Err(several_fit(gate, found, &several))
+            Err(several_fit(gate, found, question, &several))
         }
     }
 }
@@ -88,10 +88,12 @@ fn known_kind(gate: &GateRules, written: &str) -> Result<CredentialKindId, Failu
     })
 }
 
-fn several_fit(gate: &GateRules, found: &Found<'_>, several: &[Shown<'_>]) -> Failure {
+fn several_fit(gate: &GateRules, found: &Found<'_>, question: &Question, several: &[Shown<'_>]) -> Failure {
+    let with = |name, value| question.words.with(name, value);
     let words = several.iter().map(|shown| {
         let kind = gate.catalog.kinds.get(usize::from(shown.kind.0)).map_or("?", |kind| &*kind.name);
-        shown.user.map_or_else(|| format!("--kind {kind}"), |user| format!("--kind {kind} --user {user}"))
+        let kind = with("kind", kind);
+        shown.user.map_or_else(|| kind.clone(), |user| format!("{kind} {}", with("user", user)))
     });
     let words = words.collect::<Vec<_>>().join(", or ");
     Failure::Usage(format!("{} has several credentials there; say {words}", found.app.name))
@@ -114,7 +116,9 @@ fn misfit(question: &Question) -> String {
     let kind = question.kind.as_ref().map_or_else(String::new, |kind| format!(" of the kind {kind}"));
     let none = format!("no credential{kind} of {} in {}", question.app, question.tenant);
     match (question.actor, &question.user) {
-        (Some(Actor::User), None) => format!("{none} is known to act as a user; name the user with --user"),
+        (Some(Actor::User), None) => {
+            format!("{none} is known to act as a user; name the user with {}", question.words.place("user"))
+        }
         (Some(Actor::User), Some(_)) | (None, Some(_)) => format!("{none} can act as a user"),
         (Some(Actor::App), Some(_)) => format!("{none} acts as the app while it names a user"),
         (Some(Actor::App), None) | (None, None) => format!("{none} can act as the app"),

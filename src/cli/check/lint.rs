@@ -251,6 +251,12 @@ fn gates(loaded: &Loaded) -> Vec<Problem> {
                 "what it refuses is advice, not enforcement",
             );
         }
+        if gate.via.is_some() && gate.tenants.iter().any(|tenant| tenant.upstream.tls.is_none()) {
+            warn(
+                format!("the gate `{name}` reaches an http:// upstream via a proxy, which can read every credential"),
+                "write https:// where the upstream speaks it",
+            );
+        }
         let passed_on = gate.identify.token || gate.identify.connect_jwt;
         if passed_on && gate.bypass == Bypass::Network {
             warn(

@@ -9,9 +9,10 @@ use crate::authz::policy::Policy;
 use crate::authz::policy::app::App;
 use crate::authz::policy::condition::Condition;
 use crate::authz::policy::part::{Part, Revocation, Takes};
+use crate::authz::policy::reach::{other_sides, refuses};
 use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::cli::load::Loaded;
-use crate::cli::words::{area_yaml, count, first_of, granted_scopes, other_side, taken_scopes};
+use crate::cli::words::{area_yaml, count, first_of, granted_scopes, taken_scopes};
 
 /// So many operations are named, the others counted.
 const NAMED_MAX: usize = 5;
@@ -103,7 +104,7 @@ impl Rules<'_> {
                 count(whole.len(), "operation")
             ));
         }
-        says.extend(self.other_sides(rule));
+        says.extend(other_sides(self.catalog, self.part, rule));
         if rule.shadow {
             says = says.into_iter().map(|line| line.replacen("refuses ", "would refuse ", 1)).collect();
         }
@@ -157,15 +158,6 @@ impl Rules<'_> {
         (refused.iter().map(|one| &*one.id).collect(), whole)
     }
 
-    /// Named scopes that rule something other than operations.
-    fn other_sides(&self, rule: &Revocation) -> Vec<String> {
-        let Takes::Scopes(set) = rule.takes else { return Vec::new() };
-        let scopes = self.part.scope_set(set).into_iter().flat_map(ScopeSet::iter);
-        let known = scopes.filter_map(|scope| self.catalog.scopes.get(scope.index()));
-        let sides = known.filter_map(|scope| Some(format!("{} also rules {}", scope.name, other_side(scope.class)?)));
-        sides.collect()
-    }
-
     /// What a grant that is limited to containers cannot give: operations that reach the whole tenant.
     fn limited_grants(&self, app: &App) -> Vec<Reach> {
         let everywhere: ScopeSet = {
@@ -211,19 +203,6 @@ impl Rules<'_> {
             })
         });
         limited.collect()
-    }
-}
-
-/// Rule (b): in some vocabulary every line, guards included, contains a scope that is taken.
-fn refuses(catalog: &Catalog, operation: &Operation, takes: &impl Fn(ScopeId) -> bool) -> bool {
-    let guard_taken = operation.guards.iter().any(|guard| takes(*guard));
-    match &operation.needs {
-        Needs::Unknown => false,
-        Needs::None { .. } => guard_taken || takes(catalog.gate_call),
-        Needs::Lines(vocabularies) => vocabularies.iter().any(|one| {
-            !one.lines.is_empty()
-                && one.lines.iter().all(|line| guard_taken || line.scopes.iter().any(|scope| takes(*scope)))
-        }),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Told;
 use crate::authz::catalog::{CredentialKind, VocabularyId};
-use crate::authz::decide::{Denial, TouchedWords};
+use crate::authz::decide::{Denial, TouchedWords, Who};
 use crate::authz::judge::{RuleKind, RuleRef};
 use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::area::Area;
@@ -261,7 +261,7 @@ impl<'t> About<'t> {
 
     fn user_to_add(&self) -> Option<WouldChange> {
         let who = self.told.answered.explanation.who.as_ref();
-        let Some(user) = who.and_then(|who| who.user.as_deref()) else {
+        let Some(user) = who.and_then(Who::user).map(|user| &**user) else {
             let (part, grant, _) = self.nearest()?;
             let says =
                 "the grant is for named users, and the caller names none: a credential with `user:` would".to_owned();

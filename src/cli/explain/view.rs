@@ -92,14 +92,14 @@ fn caller(told: &Told<'_>) -> String {
     let question = told.question;
     let mut text = format!("{} in {}", question.app, question.tenant);
     if let Some(who) = &told.answered.explanation.who {
-        if let Some(name) = &who.tenant_name {
+        if let Some(name) = who.tenant_name() {
             text.push_str(&format!(" ({name})"));
         }
         text.push_str(&format!(", as {}", who.actor.as_str()));
-        if let Some(user) = &who.user {
+        if let Some(user) = who.user() {
             text.push_str(&format!(" {}", told.named(user)));
         }
-        let kind = who.kind.and_then(|kind| told.gate.catalog.kinds.get(usize::from(kind.0)));
+        let kind = who.kind().and_then(|kind| told.gate.catalog.kinds.get(usize::from(kind.0)));
         if let Some(kind) = kind {
             text.push_str(&format!(", by a credential of the kind {}", kind.name));
         }

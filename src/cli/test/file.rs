@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::authz::decide::Explanation;
 use crate::authz::reason::Reason;
-use crate::cli::ask::{Actor, Question};
+use crate::cli::ask::{Actor, Question, Words};
 use crate::problem::{At, Problem, fill_snippets};
 use crate::yaml;
-use crate::yaml::field::{Field, Id};
+use crate::yaml::field::{Field, Id, List};
 use crate::yaml::time::Moment;
 use crate::yaml::typed::Reader;
 use mirror::{ActorWord, CaseMirror, GateMirror, SuiteMirror};
@@ -23,13 +23,15 @@ const VERSION: u32 = 1;
 pub struct Suite {
     pub now_ms: i64,
     pub policies: Vec<PathBuf>,
-    pub gate: GateSettings,
+    /// One for all products, or one for each.
+    pub gates: Vec<GateSettings>,
     pub cases: Vec<Case>,
 }
 
-/// The gate that requests come through.
+/// A gate that requests come through.
 #[derive(Debug, Default)]
 pub struct GateSettings {
+    /// `None`: whichever product the app is of.
     pub product: Option<String>,
     pub catalog: Option<PathBuf>,
     pub issue_keys_prefix: bool,
@@ -138,9 +140,38 @@ fn suite(reader: &Reader<'_>, mirror: SuiteMirror, at: At) -> Option<Suite> {
     if cases.is_empty() {
         reader.error_with_help(at, "the file has no case: it tests nothing", "write at least one case");
     }
-    let gate = mirror.gate.into_value().map(gate).unwrap_or_default();
+    let gates = gates(reader, mirror.gate, mirror.gates);
     now?;
-    Some(Suite { now_ms, policies: policies?.0, gate, cases })
+    Some(Suite { now_ms, policies: policies?.0, gates, cases })
+}
+
+/// `gate` for all cases, or `gates` with one for each product.
+fn gates(reader: &Reader<'_>, one: Field<GateMirror>, several: Field<List<GateMirror>>) -> Vec<GateSettings> {
+    let Some(several_at) = several.at() else { return vec![one.into_value().map(gate).unwrap_or_default()] };
+    if !one.is_absent() {
+        let help = "take `gate` out, and write its product beside it under `gates`";
+        reader.error_with_help(several_at, "the file has both `gate` and `gates`", help);
+    }
+    let mut gates: Vec<GateSettings> = Vec::new();
+    for field in several.into_value().unwrap_or_default() {
+        let at = field.at().unwrap_or(several_at);
+        let Some(gate) = field.into_value().map(gate) else { continue };
+        match &gate.product {
+            None => {
+                let help = "write `product: jira`, or whichever its cases are of";
+                reader.error_with_help(at, "a gate among several lacks `product`", help);
+            }
+            Some(product) if gates.iter().any(|other| other.product.as_ref() == Some(product)) => {
+                reader.error_with_help(at, format!("two gates are for {product}"), "keep one of them");
+            }
+            Some(_) => {}
+        }
+        gates.push(gate);
+    }
+    if gates.is_empty() {
+        reader.error_with_help(several_at, "`gates` names no gate", "write at least one, with its product");
+    }
+    gates
 }
 
 fn gate(mirror: GateMirror) -> GateSettings {
@@ -189,6 +220,7 @@ fn case(reader: &Reader<'_>, mirror: CaseMirror, at: At, now_ms: i64) -> Option<
         method: method.to_ascii_uppercase(),
         target: target.trim().to_owned(),
         body: mirror.body.into_value().map(String::into_bytes),
+        words: Words::Members,
     };
     let expected = expect?.0;
     Some(Case { name: name?, line: at.line, question, expected, by: by.map(|(by, _)| by) })
@@ -223,6 +255,32 @@ mod tests {
             "lacks `expect`",
         ] {
             assert!(all.contains(part), "{part} in\n{all}");
+        }
+    }
+
+    #[test]
+    fn gates_are_told_apart_by_their_products() {
+        let text = |gates: &str| {
+            format!(
+                "version: 1\nnow: 2026-11-22\npolicies: p\n{gates}\ncases:\n  \
+                 - {{name: a, app: jira/a, tenant: t, request: GET /x, expect: permit}}\n"
+            )
+        };
+        let read = |gates: &str| parse(&file_name("t.yaml"), &text(gates));
+        let (suite, problems) = read("gates: [{product: jira, names: as_written}, {product: slack}]");
+        assert_eq!(problems, []);
+        let settings: Vec<_> =
+            suite.unwrap().gates.into_iter().map(|gate| (gate.product, gate.names_as_written)).collect();
+        assert_eq!(settings, [(Some("jira".to_owned()), true), (Some("slack".to_owned()), false)]);
+        for (gates, why) in [
+            ("gates: [{product: jira}, {names: as_written}]", "lacks `product`"),
+            ("gates: [{product: jira}, {product: jira}]", "two gates are for jira"),
+            ("gate: {product: jira}\ngates: [{product: slack}]", "both `gate` and `gates`"),
+            ("gates: []", "names no gate"),
+        ] {
+            let (suite, problems) = read(gates);
+            assert!(suite.is_none(), "{gates}");
+            assert!(problems.iter().any(|problem| problem.message.contains(why)), "{gates}: {problems:?}");
         }
     }
 

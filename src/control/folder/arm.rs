@@ -66,6 +66,17 @@ impl Targets {
         }
     }
 
+    /// A single file: wherever a change of it can be seen, through whatever links it is reached.
+    pub fn file(&mut self, path: &Path) {
+        self.way_to(path);
+        let really = std::fs::canonicalize(path);
+        for file in [Some(path), really.as_deref().ok()].into_iter().flatten() {
+            if let Some(Ok(folder)) = file.parent().map(std::fs::canonicalize) {
+                self.linked(&folder);
+            }
+        }
+    }
+
     fn name(&mut self, name: &Path) {
         let Some(parent) = name.parent() else { return };
         // Events come by the path that was watched: the parent as it really is.

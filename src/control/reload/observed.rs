@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
-use super::{Settings, Told};
+use super::{Settings, Told, seconds};
 use crate::authz::gate::{GateRules, TenantRule};
 use crate::authz::snapshot::Snapshot;
-use crate::control::health::{Observe, Warnings};
+use crate::control::health::{Observe, Warnings, rfc3339};
 
 const HOURLY: Duration = Duration::from_secs(3600);
 
@@ -34,7 +31,8 @@ impl Observed {
         if self.told.as_ref() == Some(&now) {
             return;
         }
-        told.metrics.observe(now.iter().map(|one| (one.gate.as_str(), one.app.as_deref())));
+        let shown = |one: &Observe| seconds(one.until_ms);
+        told.metrics.observe(now.iter().map(|one| (one.gate.as_str(), one.app.as_deref(), shown(one))));
         let all = self.warnings.observe.iter().filter(|written| !now.contains(written)).chain(&now);
         told.readiness.warnings(Warnings { observe: all.cloned().collect(), ..self.warnings.clone() });
         self.told = Some(now);
@@ -46,7 +44,8 @@ impl Observed {
             return;
         }
         self.logged = Some(Instant::now());
-        for Observe { gate, app, tenant, until } in now {
+        for Observe { gate, app, tenant, until_ms } in now {
+            let until = rfc3339(*until_ms);
             let (app, tenant) = (app.as_deref().unwrap_or("every app"), tenant.as_deref().unwrap_or("every tenant"));
             tracing::warn!(gate, app, tenant, until, "refusals for want of a grant are only recorded");
         }
@@ -57,7 +56,7 @@ impl Observed {
 fn observed(gate: &GateRules, snapshot: &Snapshot, now_ms: i64) -> Vec<Observe> {
     let name = || gate.name.to_string();
     let until = gate.observe_until_ms.filter(|until| now_ms < *until);
-    let own = until.map(|until| Observe { gate: name(), app: None, tenant: None, until: rfc3339(until) });
+    let own = until.map(|until| Observe { gate: name(), app: None, tenant: None, until_ms: until });
     let product = snapshot.catalogs.iter().find(|product| Arc::ptr_eq(&product.catalog, &gate.catalog));
     let policy = snapshot.states.as_ref().map(|states| &states.newest);
     let apps = policy
@@ -71,7 +70,7 @@ fn observed(gate: &GateRules, snapshot: &Snapshot, now_ms: i64) -> Vec<Observe> 
                 gate: name(),
                 app: Some(app.name.to_string()),
                 tenant: Some(one.tenant.to_string()),
-                until: rfc3339(one.observe_until_ms?),
+                until_ms: one.observe_until_ms?,
             })
         })
     });
@@ -84,9 +83,4 @@ fn serves(gate: &GateRules, tenant: &str) -> bool {
         TenantRule::Host(hosts) => hosts.iter().any(|(_, own)| **own == *tenant),
         TenantRule::Path(tenants) | TenantRule::Token(tenants) => tenants.iter().any(|own| **own == *tenant),
     }
-}
-
-fn rfc3339(unix_ms: i64) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp(unix_ms.div_euclid(1000)).ok();
-    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Problems, logged once each: when they come, and that they went.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::problem::Problem;
 
@@ -10,13 +11,13 @@ const LOGGED_MAX: usize = 100;
 /// The problems that were told last.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    now: Vec<Problem>,
+    now: Arc<[Problem]>,
 }
 
 impl Problems {
     /// Logs what is new. Costs nothing where nothing changed.
     pub(super) fn tell(&mut self, now: Vec<Problem>) {
-        if now == self.now {
+        if *now == *self.now {
             return;
         }
         let key = |problem: &Problem| (problem.file.clone(), problem.at, problem.message.clone());
@@ -30,10 +31,14 @@ impl Problems {
             );
         }
         let had_errors = self.errors() > 0;
-        self.now = now;
+        self.now = now.into();
         if had_errors && self.errors() == 0 {
             tracing::info!("no policy file has an error any more");
         }
+    }
+
+    pub(super) fn all(&self) -> Arc<[Problem]> {
+        Arc::clone(&self.now)
     }
 
     /// How many keep something out.

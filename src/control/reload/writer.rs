@@ -1,22 +1,30 @@
 //! What the writer's thread owns, and the way from a look at a folder to a snapshot in force.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sha2::{Digest as _, Sha256};
+
+use super::dropped::Dropper;
+use super::kept::KeptActs;
 use super::named::Named;
 use super::observed::Observed;
 use super::told::Problems;
-use super::{Settings, Told};
-use crate::authz::policy::cells;
+use super::{Fault, Settings, Told, Tried, seconds};
+use crate::acts::ActId;
+use crate::authz::policy::cells::{self, Changes};
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
 use crate::authz::policy::store::{Change, Content, Store};
 use crate::authz::snapshot::Snapshot;
 use crate::control::folder::{self, Held, Scan, Seen, Untold};
 use crate::control::health::{SnapshotFacts, Waiting};
+use crate::control::journal::author::Author;
+use crate::control::journal::entry::Source;
+use crate::control::journal::{CHANGES_MAX, Draft, InForce, Journal};
 use crate::control::secrets::SecretWatch;
 use crate::live::unix_ms;
 use crate::metrics::Reload;
@@ -41,15 +49,31 @@ pub(super) struct Writer {
     /// Something was read that no look has accounted for yet.
     owed: bool,
     last: Option<Reload>,
+    errors_told: usize,
     policies: State,
     overrides: State,
+    has_overrides: bool,
+    journal: Option<Journal>,
+    /// Texts that were read, by digest, until they are in force or read anew.
+    texts: HashMap<[u8; 32], (Origin, Arc<str>)>,
+    /// The overrides that the journal was told of.
+    overrides_told: HashMap<Arc<Path>, [u8; 32]>,
+    dropper: Dropper,
+    kept: KeptActs,
+    /// Whoever waits for acts was told in this look.
+    force_told: bool,
 }
+
+/// A whole folder that is read at once is not kept in memory for the journal, which reads it again.
+const TEXTS_MAX: usize = 1_000;
 
 /// What the last look at a folder said of it.
 #[derive(Default)]
 struct State {
     problems: Arc<[Problem]>,
     untold: bool,
+    /// When it was last read and what it takes away in force. Unix time in milliseconds.
+    read_ms: Option<i64>,
 }
 
 impl Writer {
@@ -72,8 +96,16 @@ impl Writer {
             graveyard: Vec::new(),
             owed: true,
             last: None,
+            errors_told: 0,
             policies: State::default(),
             overrides: State::default(),
+            has_overrides: settings.overrides.is_some(),
+            journal: settings.journal.clone(),
+            texts: HashMap::new(),
+            overrides_told: HashMap::new(),
+            dropper: Dropper::new(settings),
+            kept: KeptActs::new(settings.overrides.as_ref()),
+            force_told: false,
         })
     }
 
@@ -90,11 +122,36 @@ impl Writer {
     /// A look at one of the folders. What it takes away is in force when this returns; what it gives, if it settled.
     pub(super) fn seen(&mut self, origin: Origin, seen: Seen) {
         let settled = seen.settled && origin == Origin::Policy;
+        let ago_ms = i64::try_from(seen.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let began_ms = unix_ms().saturating_sub(ago_ms);
         self.owed |= self.take(origin, seen.scan);
         self.fit_in();
         self.owed |= settled && self.store.settle();
         self.publish();
         self.account();
+        self.looked(origin, began_ms);
+        self.dropper.look(&self.store, self.journal.as_ref());
+    }
+
+    /// Told last: a look whose reload panicked put nothing in force. What was written after it began may not be in it.
+    fn looked(&mut self, origin: Origin, began_ms: i64) {
+        let state = self.state(origin);
+        if !state.untold {
+            state.read_ms = Some(began_ms);
+        }
+        // The folder that was read longest ago is the one to worry about.
+        let folders = [Some(&self.policies), self.has_overrides.then_some(&self.overrides)];
+        let oldest = folders.into_iter().flatten().map(|state| state.read_ms).min();
+        if let Some(Some(read_ms)) = oldest {
+            self.told.metrics.read(seconds(read_ms));
+        }
+    }
+
+    fn state(&mut self, origin: Origin) -> &mut State {
+        match origin {
+            Origin::Policy => &mut self.policies,
+            Origin::Override => &mut self.overrides,
+        }
     }
 
     pub(super) fn secrets_changed(&mut self) {
@@ -110,18 +167,31 @@ impl Writer {
         let none_yet = origin == Origin::Override
             && scan.untold == Some(Untold::Io(std::io::ErrorKind::NotFound))
             && self.store.files(origin).next().is_none();
-        let state = match origin {
-            Origin::Policy => &mut self.policies,
-            Origin::Override => &mut self.overrides,
-        };
+        let state = self.state(origin);
         let was_untold = std::mem::replace(&mut state.untold, scan.untold.is_some() && !none_yet);
         state.problems = if none_yet { Arc::from([]) } else { Arc::clone(&scan.problems) };
         let news = scan.is_news() || was_untold != state.untold;
-        let changes = self.changes(origin, scan);
+        let spared = if origin == Origin::Override { self.kept.look(&scan) } else { HashSet::new() };
+        let mut changes = self.changes(origin, scan);
+        changes.retain(|change| !(spared.contains(&change.file) && matches!(change.content, Content::Gone)));
         if !changes.is_empty() {
+            self.keep_texts(&changes);
             self.store.take(changes, unix_ms());
         }
         news
+    }
+
+    fn keep_texts(&mut self, changes: &[Change]) {
+        if self.journal.is_none() {
+            return;
+        }
+        for change in changes {
+            if let Content::Text(text) = &change.content
+                && self.texts.len() < TEXTS_MAX
+            {
+                self.texts.insert(Sha256::digest(text.as_bytes()).into(), (change.origin, Arc::clone(text)));
+            }
+        }
     }
 
     fn changes(&self, origin: Origin, scan: Scan) -> Vec<Change> {
@@ -149,6 +219,9 @@ impl Writer {
         }
         self.publish();
         self.account();
+        let now_ms = unix_ms();
+        self.looked(Origin::Override, now_ms);
+        self.looked(Origin::Policy, now_ms);
     }
 
     fn fit_in(&mut self) {
@@ -175,10 +248,15 @@ impl Writer {
         snapshot.named = self.named.all();
         let (generation, digest) = (snapshot.generation, snapshot.digest.clone());
         let old = self.told.live.publish(snapshot);
+        self.dropper.published();
         tracing::info!(generation, digest, took_ms = began.elapsed().as_millis(), "a snapshot is in force");
+        // First: somebody waits for it.
+        self.tell_force();
+        self.force_told = true;
         self.told.metrics.snapshot(generation, &digest);
         self.announce();
-        self.log_cells(&old);
+        let changes = self.log_cells(&old);
+        self.journal(&old, changes);
         self.graveyard.push(old);
         self.waiting = None;
         // After the fact: a slow disk must not delay a revocation.
@@ -186,15 +264,57 @@ impl Writer {
     }
 
     /// Which cells changed. After the fact, and at the start not at all: everything would have.
-    fn log_cells(&self, old: &Snapshot) {
+    fn log_cells(&self, old: &Snapshot) -> Changes {
         let new = Arc::clone(&self.told.live.load());
-        let Some(before) = &old.states else { return };
-        let changes = cells::between(Some(before), new.states.as_ref(), &new.catalogs, CHANGES_LOGGED_MAX);
+        let Some(before) = &old.states else { return Changes::default() };
+        let changes = cells::between(Some(before), new.states.as_ref(), &new.catalogs, CHANGES_MAX);
         let unsaid = changes.lines.len().saturating_sub(CHANGES_LOGGED_MAX);
         changes.lines.iter().take(CHANGES_LOGGED_MAX).for_each(|line| tracing::info!("{line}"));
         if unsaid + changes.more > 0 {
             tracing::info!(lines = unsaid, apps = changes.more, "more cells changed than are logged");
         }
+        changes
+    }
+
+    /// Hands over what changed. Nothing waits for it.
+    fn journal(&mut self, old: &Snapshot, mut changes: Changes) {
+        let Some(journal) = &self.journal else { return };
+        let new = self.told.live.load();
+        let files: Arc<[InForce]> = self
+            .store
+            .in_force()
+            .map(|(origin, path, digest)| InForce { origin, path: Arc::clone(path), digest })
+            .collect();
+        let fresh: Vec<&(Origin, Arc<str>)> = files.iter().filter_map(|file| self.texts.get(&file.digest)).collect();
+        let by_command = !fresh.is_empty() && fresh.iter().all(|(origin, _)| *origin == Origin::Override);
+        let overrides = files.iter().filter(|file| file.origin == Origin::Override);
+        let overrides: HashMap<_, _> = overrides.map(|file| (Arc::clone(&file.path), file.digest)).collect();
+        let fewer = fresh.is_empty() && overrides.len() < self.overrides_told.len();
+        let (authors, by_api) = authors(journal, &self.overrides_told, &overrides);
+        self.overrides_told = overrides;
+        let source = match old.states {
+            None => Source::Start,
+            Some(_) if by_api && (by_command || fewer) => Source::Api,
+            Some(_) if by_command || fewer => Source::Override,
+            Some(_) => Source::File,
+        };
+        changes.lines.splice(0..0, self.dropper.told(&files));
+        let changes_more = changes.more + changes.lines.len().saturating_sub(CHANGES_MAX);
+        changes.lines.truncate(CHANGES_MAX);
+        journal.record(Draft {
+            time_ms: unix_ms(),
+            source,
+            changes: changes.lines,
+            changes_more,
+            generation: new.generation,
+            digest: new.digest.clone(),
+            texts: fresh.into_iter().map(|(_, text)| Arc::clone(text)).collect(),
+            files,
+            authors,
+            folded: 0,
+        });
+        let waiting: HashSet<[u8; 32]> = self.store.waiting().collect();
+        self.texts.retain(|digest, _| waiting.contains(digest));
     }
 
     /// Tells metrics, readiness and the log how things stand.
@@ -202,7 +322,11 @@ impl Writer {
         let now_ms = unix_ms();
         self.announce();
         self.problems.tell(self.all_problems());
+        self.told.readiness.note(self.problems.all());
         let errors = self.errors();
+        // What a bucket holds is in no look at a folder.
+        self.owed |= errors != self.errors_told;
+        self.errors_told = errors;
         self.told.readiness.problems(errors);
         let result = match () {
             () if self.policies.untold || self.overrides.untold => Some(Reload::Failure),
@@ -223,7 +347,36 @@ impl Writer {
             self.last = Some(result);
             self.owed = false;
         }
+        // Once for each look: with 10,000 acts that is a list.
+        if !std::mem::take(&mut self.force_told) {
+            self.tell_force();
+        }
+        self.told.metrics.settling(self.store.is_waiting());
         self.observed.tell(&self.told.live.load(), &self.told, now_ms);
+    }
+
+    fn tell_force(&self) {
+        let snapshot = self.told.live.load();
+        self.told.force.tell(snapshot.generation, &snapshot.digest, &self.store);
+    }
+
+    /// What would be if an override of this name said this. The documents in force stay as they are.
+    pub(super) fn try_out(&self, file: Arc<Path>, content: Content) -> Tried {
+        let mut store = self.store.clone();
+        store.apply(vec![Change { file: Arc::clone(&file), origin: Origin::Override, content }], unix_ms());
+        let refused = store.overrides_standing().filter(|(path, _)| **path == file);
+        let problems = refused.filter_map(|(_, problem)| problem.cloned()).collect();
+        Tried { snapshot: store.snapshot(&self.secrets.secrets().by_path), problems }
+    }
+
+    /// Which of these overrides would be kept out, and why. All are let in together: none is kept out for another.
+    pub(super) fn faults(&self, changes: Vec<(Arc<Path>, Content)>) -> Vec<Fault> {
+        let files: HashSet<Arc<Path>> = changes.iter().map(|(file, _)| Arc::clone(file)).collect();
+        let changes = changes.into_iter().map(|(file, content)| Change { file, origin: Origin::Override, content });
+        let mut store = self.store.clone();
+        store.apply(changes.collect(), unix_ms());
+        let standing = store.overrides_standing().filter(|(path, _)| files.contains(*path));
+        standing.filter_map(|(path, problem)| Some((Arc::clone(path), problem?.clone()))).collect()
     }
 
     fn announce(&self) {
@@ -246,6 +399,7 @@ impl Writer {
                 problems.push(problem.clone());
             }
         }
+        problems.extend(self.told.refusals.all().iter().cloned());
         // A credential without its secret fails by itself; it keeps no document out.
         let secrets = self.secrets.secrets();
         let unread = secrets.problems.iter().cloned();
@@ -263,18 +417,31 @@ impl Writer {
     }
 }
 
+/// Who changed the overrides over the admin API, and whether nobody else changed any.
+fn authors(
+    journal: &Journal,
+    before: &HashMap<Arc<Path>, [u8; 32]>,
+    now: &HashMap<Arc<Path>, [u8; 32]>,
+) -> (Vec<Author>, bool) {
+    let new = now.iter().filter(|(path, digest)| before.get(*path) != Some(*digest));
+    let new = new.map(|(path, digest)| (path, Some(digest)));
+    let gone = before.keys().filter(|path| !now.contains_key(*path)).map(|path| (path, None));
+    let mut changes = 0;
+    let of = |(path, digest): (&Arc<Path>, Option<&[u8; 32]>)| {
+        changes += 1;
+        journal.author(&ActId::of_file(path)?, digest)
+    };
+    let authors: Vec<Author> = new.chain(gone).filter_map(of).collect();
+    let all = changes > 0 && authors.len() == changes;
+    (authors, all)
+}
+
 fn changed(origin: Origin, change: folder::Change) -> Change {
     let content = match change.held {
         Held::Text { text, .. } => Content::Text(text),
         Held::Unreadable(why) => Content::Unreadable(why.to_string()),
     };
     Change { file: change.path, origin, content }
-}
-
-/// Prometheus counts in seconds.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of this millennium fit 53 bits")]
-fn seconds(unix_ms: i64) -> f64 {
-    unix_ms as f64 / 1000.0
 }
 
 #[cfg(test)]
@@ -293,8 +460,10 @@ mod tests {
         let settings = Settings {
             policies: root.path().to_path_buf(),
             overrides: None,
+            acts_are_shared: false,
             secrets_base: root.path().to_path_buf(),
             state: None,
+            journal: None,
             gates: Vec::new(),
             warnings: Warnings::default(),
             folder: folder::Settings::default(),
@@ -304,6 +473,8 @@ mod tests {
             live: Arc::new(Live::new(Snapshot::empty(Arc::clone(&catalogs)))),
             metrics: Metrics::new(1).unwrap(),
             readiness: Readiness::default(),
+            force: super::super::force::Force::default(),
+            refusals: crate::control::fleet::Refusals::default(),
         };
         let secrets = SecretWatch::spawn(root.path(), || ()).unwrap();
         let mut writer = Writer::new(&settings, catalogs, told.clone(), secrets).unwrap();

@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::limits::LINGER_BYTES_MAX;
+use super::super::limits::{LINGER_BYTES_MAX, QUIET_BYTES_MAX};
+use super::super::source::Quiet;
 use super::super::transport::Transport;
 use super::pace::Pace;
 
@@ -17,17 +19,44 @@ use super::pace::Pace;
 pub struct ClientIo {
     transport: Transport,
     pace: Rc<Pace>,
+    /// What was read to tell the protocol, and is read again.
+    ahead: Bytes,
+    /// Where it is counted what comes and leads to nothing: HTTP/2 alone has such bytes.
+    quiet: Option<Quiet>,
     closed: bool,
     lingered: usize,
 }
 
 impl ClientIo {
-    pub fn new(transport: Transport, pace: Rc<Pace>) -> Self {
-        Self { transport, pace, closed: false, lingered: 0 }
+    pub fn new(transport: Transport) -> Self {
+        let pace = Rc::new(Pace::start());
+        Self { transport, pace, ahead: Bytes::new(), quiet: None, closed: false, lingered: 0 }
     }
 
-    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.pace.note_blocked(written.is_pending());
+    pub fn pace(&self) -> &Rc<Pace> {
+        &self.pace
+    }
+
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Gives bytes back, to be read again before any other.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.ahead = bytes;
+    }
+
+    /// From now on, more than [`QUIET_BYTES_MAX`] that lead to nothing end the connection.
+    pub fn count_quiet(&mut self, quiet: Quiet) {
+        self.quiet = Some(quiet);
+    }
+
+    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.pace.note_blocked(),
+            Poll::Ready(Ok(bytes)) => self.pace.note_taken(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
         written
     }
 
@@ -53,10 +82,24 @@ impl AsyncRead for ClientIo {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let some = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(self.ahead.get(..some).unwrap_or_default());
+            self.ahead.advance(some);
+            self.pace.bytes_arrived();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(context, buffer);
-        if buffer.filled().len() > before {
+        let more = buffer.filled().len() - before;
+        if more > 0 {
             self.pace.bytes_arrived();
+            if let Some(quiet) = &self.quiet {
+                quiet.add(more);
+                if quiet.bytes() > QUIET_BYTES_MAX {
+                    return Poll::Ready(Err(io::Error::other("the connection carries frames and no requests")));
+                }
+            }
         }
         read
     }
@@ -86,7 +129,14 @@ impl AsyncWrite for ClientIo {
         match self.transport {
             // A plain socket's flush is always ready, and must not hide that its write is blocked.
             Transport::Tcp(_) | Transport::Unix(_) => flushed,
-            Transport::Tls(_) => self.noted(flushed),
+            Transport::Tls(_) => {
+                match flushed.is_pending() {
+                    true => self.pace.note_blocked(),
+                    // Its bytes were counted when TLS took them.
+                    false => self.pace.note_taken(0),
+                }
+                flushed
+            }
         }
     }
 
@@ -96,6 +146,10 @@ impl AsyncWrite for ClientIo {
             ready!(Pin::new(&mut self.transport).poll_shutdown(context))?;
             self.closed = true;
         }
-        self.poll_linger(context).map(Ok)
+        match self.poll_linger(context) {
+            // HTTP/2 said GOAWAY, and hears nothing more: what has come is thrown away, what is to come is not awaited.
+            Poll::Pending if self.quiet.is_some() => Poll::Ready(Ok(())),
+            lingered => lingered.map(Ok),
+        }
     }
 }

@@ -4,10 +4,12 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
 use super::super::limits::Limits;
+use super::super::stream::earned;
 
 /// A bound is passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Over {
     TooSlow,
     /// All was said; the client just did not hang up.
     Lingered,
+    /// What was under way is no longer permitted. Not a bound: the connection ends in the midst of the answer.
+    Cut,
 }
 
 /// Where a connection is, and since when.
@@ -25,6 +29,10 @@ pub struct Pace {
     since: Cell<Instant>,
     /// Bytes wait to be taken by the client since then.
     blocked_since: Cell<Option<Instant>>,
+    /// How long bytes waited before, less what those that were taken have earned.
+    blocked_for: Cell<Duration>,
+    born: Instant,
+    requests: Cell<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +51,15 @@ impl Pace {
     /// The first head must come as fast as any other, counted from now: a client that connects and sends nothing is
     /// not idle.
     pub fn start() -> Self {
-        Self { phase: Cell::new(Phase::Head), since: Cell::new(Instant::now()), blocked_since: Cell::new(None) }
+        let born = Instant::now();
+        Self {
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(born),
+            blocked_since: Cell::new(None),
+            blocked_for: Cell::new(Duration::ZERO),
+            born,
+            requests: Cell::new(0),
+        }
     }
 
     /// Bytes came from the client.
@@ -69,13 +85,44 @@ impl Pace {
         }
     }
 
-    /// The client does not take bytes, or takes them again.
-    pub fn note_blocked(&self, blocked: bool) {
-        match (blocked, self.blocked_since.get()) {
-            (true, None) => self.blocked_since.set(Some(Instant::now())),
-            (false, Some(_)) => self.blocked_since.set(None),
-            (true, Some(_)) | (false, None) => {}
+    /// The client does not take bytes.
+    pub fn note_blocked(&self) {
+        if self.blocked_since.get().is_none() {
+            self.blocked_since.set(Some(Instant::now()));
         }
+    }
+
+    /// The client took so many bytes. A few of them make a long wait no shorter: one byte now and then would hold the
+    /// connection, and an upstream's, for ever.
+    pub fn note_taken(&self, bytes: usize) {
+        let waited = self.blocked_since.take().map(|since| since.elapsed());
+        if let Some(waited) = waited {
+            self.blocked_for.set(self.blocked_for.get().saturating_add(waited));
+        }
+        if !self.blocked_for.get().is_zero() {
+            self.blocked_for.set(self.blocked_for.get().saturating_sub(earned(bytes)));
+        }
+    }
+
+    /// Whether bytes have waited for the client longer than they may.
+    pub fn is_blocked_for(&self, bound: Duration) -> bool {
+        self.blocked_until(bound).is_some_and(|until| until <= Instant::now())
+    }
+
+    fn blocked_until(&self, bound: Duration) -> Option<Instant> {
+        self.blocked_since.get().map(|since| since + bound.saturating_sub(self.blocked_for.get()))
+    }
+
+    /// Counts a request, and says how many there were.
+    pub fn count_request(&self) -> u32 {
+        let requests = self.requests.get().saturating_add(1);
+        self.requests.set(requests);
+        requests
+    }
+
+    /// True if the connection should not be used for more.
+    pub fn is_spent(&self, limits: &Limits) -> bool {
+        self.requests.get() >= limits.max_requests_per_connection || self.born.elapsed() >= limits.max_connection_age
     }
 
     /// Ready when a bound is passed.
@@ -109,7 +156,7 @@ impl Pace {
             Phase::Idle => Some(since + limits.idle_timeout),
             Phase::Linger => Some(since + limits.linger_timeout),
         };
-        let blocked = self.blocked_since.get().map(|since| since + limits.write_timeout);
+        let blocked = self.blocked_until(limits.write_timeout);
         match (phase, blocked) {
             (Some(phase), Some(blocked)) => Some(phase.min(blocked)),
             (one, other) => one.or(other),
@@ -125,7 +172,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn limits() -> Limits {
         Limits {
@@ -166,10 +212,25 @@ mod tests {
     fn a_client_that_takes_nothing_is_bound_even_while_busy() {
         let pace = Pace::start();
         pace.head_arrived();
-        pace.note_blocked(true);
+        pace.note_blocked();
         assert_eq!(bound(&pace), Some(30));
-        pace.note_blocked(false);
+        pace.note_taken(1);
         assert_eq!(bound(&pace), None);
+    }
+
+    #[test]
+    fn a_byte_now_and_then_earns_no_new_wait_and_a_fair_pace_does() {
+        let waited = |bytes: usize| {
+            let pace = Pace::start();
+            pace.head_arrived();
+            pace.blocked_for.set(Duration::from_secs(20));
+            pace.note_blocked();
+            pace.note_taken(bytes);
+            pace.note_blocked();
+            pace.deadline(&limits()).expect("a bound").saturating_duration_since(Instant::now()).as_secs()
+        };
+        assert!(waited(1) <= 10);
+        assert!(waited(64 * 1024) >= 29);
     }
 
     #[tokio::test]

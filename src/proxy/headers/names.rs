@@ -86,6 +86,10 @@ pub const NEVER_FROM_A_CLIENT_PREFIXES: [&str; 14] = [
     "x-webauth-",
 ];
 
+/// Fields of an answer that are not passed on.
+pub(super) const NEVER_TO_A_CLIENT: [&str; 7] =
+    ["alt-svc", "connection", "keep-alive", "proxy-connection", "set-cookie", "te", "upgrade"];
+
 /// Fields that fix where a request ends, whose it is, or how its body is read. `Connection` may not take them away,
 /// and no other spelling of them may stand beside them.
 pub(super) const JUDGED: [&str; 9] = [
@@ -99,3 +103,36 @@ pub(super) const JUDGED: [&str; 9] = [
     "trailer",
     "transfer-encoding",
 ];
+
+/// The bit for names of this many letters and more.
+const LONG: usize = 63;
+
+/// By first letter, the lengths that a listed name may have: bit 5 of `c` is set for some name of 5 letters that begins
+/// with `c`. A family may have any length from its prefix on. Most names that clients send are told by this alone.
+const LENGTHS: [u64; 26] = {
+    let mut lengths = [0; 26];
+    note(&mut lengths, &HOP_BY_HOP, false);
+    note(&mut lengths, &NEVER_FROM_A_CLIENT, false);
+    note(&mut lengths, &NEVER_FROM_A_CLIENT_PREFIXES, true);
+    lengths
+};
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would refuse an index out of bounds")]
+const fn note(lengths: &mut [u64; 26], names: &[&str], and_longer: bool) {
+    let mut index = 0;
+    while index < names.len() {
+        let name = names[index].as_bytes();
+        assert!(name.len() < LONG, "a listed name has its own bit");
+        let bit = 1 << name.len();
+        lengths[(name[0] - b'a') as usize] |= if and_longer { !(bit - 1) } else { bit };
+        index += 1;
+    }
+}
+
+/// False for a name that is in none of the lists of what is stripped, in whatever spelling.
+pub(super) fn may_be_listed(name: &str) -> bool {
+    let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+    let index = first.and_then(|byte| byte.checked_sub(b'a'));
+    let lengths = index.and_then(|index| LENGTHS.get(usize::from(index)).copied()).unwrap_or(0);
+    lengths >> name.len().min(LONG) & 1 == 1
+}

@@ -1,6 +1,7 @@
-//! The connections of one worker to one upstream. The one used last is used next, so that the others can go.
+//! The connections of one worker to one upstream. Of HTTP/1.1 the one used last is used next, so that the others can
+//! go; of HTTP/2 one carries all requests, as many as the upstream lets it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -8,14 +9,18 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, timeout_at};
 
 use super::super::counters::{IoCounters, Open, PanicWatch, UpstreamSide};
-use super::super::limits::{BUFFER_BYTES, Limits};
-use super::SendError;
-use super::connect::{Target, connect};
+use super::super::limits::{ANSWER_BUFFER_BYTES, HEADERS_MAX_OF_HYPER, LARGE_HEADS_MAX, Limits};
+use super::super::timers::Timers;
+use super::super::transport::Transport;
+use super::connect::{Speaks, Target, connect};
 use super::gate::{Gate, GatedIo, Payload};
+use super::http2::{self, Http2Lease};
+use super::{SendError, Switched};
 
 /// Of the unused connections this many are looked at for one that is ready. The newest nearly always is; it is not
 /// while the upstream answered early and still takes the rest of a body.
@@ -32,6 +37,25 @@ pub struct Pool {
     generation: Arc<AtomicU64>,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<http2::Link>>>,
+    /// The last connection was of HTTP/2: the next one is worth waiting for.
+    speaks_http2: Cell<bool>,
+    connecting: Cell<bool>,
+    connected: Notify,
+    /// For connections of HTTP/2 that one request has for itself.
+    alone: Arc<Semaphore>,
+    timers: Timers,
+}
+
+/// What a request may be sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Whatever there is.
+    Any,
+    /// HTTP/1.1: HTTP/2 cannot carry it.
+    Http1,
+    /// No connection that others have requests on.
+    Alone,
 }
 
 #[derive(Debug)]
@@ -40,11 +64,13 @@ struct Idle {
     since: Instant,
 }
 
-/// One connection.
+/// One connection of HTTP/1.1.
 #[derive(Debug)]
 struct Link {
     sender: SendRequest<Payload>,
     gate: Rc<Gate>,
+    /// What it was made under: see [`Target::trust_generation`].
+    trust: u64,
 }
 
 impl Pool {
@@ -55,7 +81,20 @@ impl Pool {
         generation: Arc<AtomicU64>,
     ) -> Rc<Self> {
         let every = (limits.upstream_idle_timeout / SWEEPS_PER_TIMEOUT).max(Duration::from_millis(100));
-        let pool = Rc::new(Self { target, limits, counters, generation, idle: RefCell::default() });
+        let speaks_http2 = Cell::new(target.speaks == Speaks::Http2);
+        let pool = Rc::new(Self {
+            target,
+            limits,
+            counters,
+            generation,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            speaks_http2,
+            connecting: Cell::new(false),
+            connected: Notify::new(),
+            alone: Arc::new(Semaphore::new(LARGE_HEADS_MAX)),
+            timers: Timers::default(),
+        });
         spawn_local(sweep(Rc::downgrade(&pool), every));
         pool
     }
@@ -68,56 +107,133 @@ impl Pool {
         &self.limits
     }
 
-    /// An unused connection that is ready, if there is one.
-    pub fn reuse(self: &Rc<Self>) -> Option<Lease> {
+    /// False for an upstream that is asked in HTTP/1.1 alone.
+    pub fn may_speak_http2(&self) -> bool {
+        self.target.speaks != Speaks::Http1
+    }
+
+    /// For the waits for answers.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// A connection for one request that found none: a new one, or, unless `fresh_only`, one that others are waiting
+    /// for as well.
+    pub async fn open(self: &Rc<Self>, fresh_only: bool, needs: Needs) -> Result<Lease, SendError> {
+        let deadline = Instant::now() + self.limits.connect_timeout;
+        if needs == Needs::Alone {
+            let place = timeout_at(deadline, Arc::clone(&self.alone).acquire_owned()).await;
+            let place = place.ok().and_then(Result::ok).ok_or(SendError::TooManyConnections)?;
+            return self.connect(deadline, needs, Some(place)).await;
+        }
+        while self.speaks_http2.get() && self.connecting.get() && needs == Needs::Any && !fresh_only {
+            // One connection will do for all who wait for it here.
+            let connected = timeout_at(deadline, self.connected.notified()).await;
+            connected.map_err(|_| SendError::ConnectTimeout)?;
+            if let Some(lease) = self.reuse(needs) {
+                return Ok(lease);
+            }
+        }
+        let _connecting = (needs == Needs::Any).then(|| Connecting::start(self));
+        self.connect(deadline, needs, None).await
+    }
+
+    /// An open connection that takes a request now, if there is one.
+    pub fn reuse(self: &Rc<Self>, needs: Needs) -> Option<Lease> {
+        if needs == Needs::Any && self.speaks_http2.get() {
+            let (shared, trust) = (self.shared.borrow(), self.target.trust_generation());
+            let link = shared.iter().find(|link| link.has_room(self.limits.http2_streams_max, trust));
+            if let Some(link) = link {
+                return Some(Lease::Http2(Http2Lease::of(link, true)));
+            }
+        }
         let mut idle = self.idle.borrow_mut();
         let newest = idle.len();
         for index in (newest.saturating_sub(LOOK_AT_MAX)..newest).rev() {
             let entry = idle.get(index)?;
-            if entry.link.sender.is_closed() {
+            if entry.link.sender.is_closed() || entry.link.trust != self.target.trust_generation() {
                 idle.remove(index);
             } else if entry.since.elapsed() >= self.limits.upstream_idle_timeout {
                 // So are all that are older.
                 idle.drain(..=index);
                 return None;
-            } else if entry.link.sender.is_ready() {
+            } else if entry.link.sender.is_ready() && entry.link.gate.is_flushed() {
                 let link = idle.remove(index).link;
-                return Some(Lease { link, pool: Rc::downgrade(self) });
+                return Some(Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: true }));
             }
         }
         None
     }
 
-    /// A new connection, within `connect_timeout`.
-    pub async fn connect(self: &Rc<Self>) -> Result<Lease, SendError> {
+    /// A new connection, by `deadline`. `alone` is its place among those of HTTP/2 that are not shared.
+    async fn connect(
+        self: &Rc<Self>,
+        deadline: Instant,
+        needs: Needs,
+        alone: Option<OwnedSemaphorePermit>,
+    ) -> Result<Lease, SendError> {
         let place = Open::below(Place(Arc::clone(&self.target)), self.limits.upstream_connections_max)
             .ok_or(SendError::TooManyConnections)?;
-        let deadline = Instant::now() + self.limits.connect_timeout;
-        let io = match timeout_at(deadline, connect(&self.target.address, deadline)).await {
-            Ok(Ok(io)) => io,
-            Ok(Err(error)) if error.kind() != std::io::ErrorKind::TimedOut => {
-                return Err(SendError::Unreachable(error));
-            }
-            Ok(Err(_)) | Err(_) => return Err(SendError::ConnectTimeout),
-        };
-        let gate = Gate::new(Arc::clone(&self.generation));
-        let io = TokioIo::new(GatedIo::new(io, Rc::clone(&gate)));
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(self.limits.headers_max)
-            .max_header_size(self.limits.header_bytes_max)
-            .max_buf_size(BUFFER_BYTES)
-            .handshake(io)
-            .await
-            .map_err(SendError::Broken)?;
+        let speaks = if needs == Needs::Http1 { Speaks::Http1 } else { self.target.speaks };
+        let trust = self.target.trust_generation();
+        let io = connect(&self.target, speaks, deadline, &self.counters).await?;
         let counted = (place, Open::new(UpstreamSide(Arc::clone(&self.counters))));
         let watch = PanicWatch(Arc::clone(&self.counters));
-        spawn_local(async move {
-            let _counted = counted;
-            let _watch = watch;
-            // How it ended is told to the request on it, if there was one.
-            let _ = connection.await;
+        let is_http2 = io.alpn() == Some(b"h2") || !io.is_tls() && speaks == Speaks::Http2;
+        if speaks == Speaks::Http2 && !is_http2 {
+            let error = std::io::Error::new(std::io::ErrorKind::Unsupported, "it does not agree to HTTP/2 (ALPN)");
+            return Err(SendError::Unreachable(error));
+        }
+        if needs != Needs::Http1 {
+            self.speaks_http2.set(is_http2);
+        }
+        if is_http2 {
+            let is_shared = alone.is_none();
+            let kept = (counted, watch, alone);
+            let opened = http2::Link::open(io, &self.generation, &self.limits, kept, is_shared, trust);
+            let link = match timeout_at(deadline, opened).await {
+                Ok(link) => link.map_err(|error| SendError::Broken(error.into()))?,
+                Err(_) => return Err(SendError::ConnectTimeout),
+            };
+            if is_shared {
+                self.shared.borrow_mut().push(Rc::clone(&link));
+            }
+            return Ok(Lease::Http2(Http2Lease::of(&link, false)));
+        }
+        self.open_http1(io, counted, watch, trust).await
+    }
+
+    async fn open_http1(
+        self: &Rc<Self>,
+        io: Transport,
+        counted: (Open<Place>, Open<UpstreamSide>),
+        watch: PanicWatch,
+        trust: u64,
+    ) -> Result<Lease, SendError> {
+        let gate = Gate::new(Arc::clone(&self.generation));
+        let io = TokioIo::new(GatedIo::new(io, Rc::clone(&gate)));
+        let mut protocol = http1::Builder::new();
+        protocol.max_header_size(self.limits.header_bytes_max).max_buf_size(ANSWER_BUFFER_BYTES);
+        if self.limits.headers_max != HEADERS_MAX_OF_HYPER {
+            protocol.max_headers(self.limits.headers_max);
+        }
+        let shaken = protocol.handshake(io).await;
+        let (sender, mut connection) = shaken.map_err(|error| SendError::Broken(error.into()))?;
+        spawn_local({
+            let gate = Rc::clone(&gate);
+            async move {
+                let _watch = watch;
+                // How it ended is told to the request on it, if there was one.
+                let _ = (&mut connection).await;
+                if let Some(tell) = gate.switched() {
+                    let parts = connection.into_parts();
+                    // Whoever asked may have gone: then the connection goes as well.
+                    let _ = tell.send(Switched { io: parts.io.into_inner(), ahead: parts.read_buf, counted });
+                }
+            }
         });
-        Ok(Lease { link: Link { sender, gate }, pool: Rc::downgrade(self) })
+        let link = Link { sender, gate, trust };
+        Ok(Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: false }))
     }
 
     fn put(&self, link: Link) {
@@ -132,14 +248,57 @@ impl Pool {
     }
 }
 
-/// A connection that one exchange has for itself. Dropped, it ends the connection.
+/// A connection that is being opened, until it is or cannot be.
+struct Connecting<'p>(&'p Pool);
+
+impl<'p> Connecting<'p> {
+    fn start(pool: &'p Pool) -> Self {
+        pool.connecting.set(true);
+        Self(pool)
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.set(false);
+        self.0.connected.notify_waiters();
+    }
+}
+
+/// A connection that is lent to one exchange. Dropped, it ends the exchange.
 #[derive(Debug)]
-pub struct Lease {
-    link: Link,
-    pool: Weak<Pool>,
+pub enum Lease {
+    Http1(Http1Lease),
+    Http2(Http2Lease),
 }
 
 impl Lease {
+    /// The exchange is over in order.
+    pub fn give_back(self) {
+        match self {
+            Self::Http1(lease) => lease.give_back(),
+            // A stream ends with its exchange, and the connection was never its own.
+            Self::Http2(lease) => drop(lease),
+        }
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.is_reused,
+            Self::Http2(lease) => lease.is_reused,
+        }
+    }
+}
+
+/// A connection that one exchange has for itself. Dropped, it ends the connection.
+#[derive(Debug)]
+pub struct Http1Lease {
+    link: Link,
+    pool: Weak<Pool>,
+    is_reused: bool,
+}
+
+impl Http1Lease {
     pub(super) fn gate(&self) -> &Rc<Gate> {
         &self.link.gate
     }
@@ -158,7 +317,7 @@ impl Lease {
 
 /// A place among the connections that the upstream may have.
 #[derive(Debug)]
-struct Place(Arc<Target>);
+pub struct Place(Arc<Target>);
 
 impl AsRef<AtomicUsize> for Place {
     fn as_ref(&self) -> &AtomicUsize {
@@ -173,6 +332,9 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
         ticks.tick().await;
         let Some(pool) = pool.upgrade() else { return };
         let kept_for = pool.limits.upstream_idle_timeout;
-        pool.idle.borrow_mut().retain(|idle| !idle.link.sender.is_closed() && idle.since.elapsed() < kept_for);
+        let trust = pool.target.trust_generation();
+        let is_kept = |idle: &Idle| idle.link.trust == trust && idle.since.elapsed() < kept_for;
+        pool.idle.borrow_mut().retain(|idle| !idle.link.sender.is_closed() && is_kept(idle));
+        pool.shared.borrow_mut().retain(|link| link.is_worth_keeping(kept_for, trust));
     }
 }

@@ -311,13 +311,25 @@ fn what_the_catalog_does_not_know_is_refused_whatever_is_granted() {
     gate.refuses(&Ask::put("/rest/api/3/mypreferences/locale").bearer("tracker").json("{}"), "unknown_operation");
     gate.refuses(&Ask::post("/rest/api/3/redact").bearer("tracker").json("{}"), "unknown_operation");
     // For Connect apps alone.
-    gate.refuses(&get("/rest/api/3/serverInfo"), "missing_scope");
+    gate.refuses(&get("/rest/api/3/jql/function/computation"), "missing_scope");
     // Only by who may: the vendor lets no Connect app call it.
     let connect = gantt(
         "grants: [{scopes: all, actors: [app], in: all}, {scopes: ['gate:admit', 'gate:deliver', 'gate:mint'], actors: [app], in: all}]\n",
     );
     connect.refuses(&signed("GET", "/rest/api/3/announcementBanner"), "missing_scope");
-    connect.passes(&signed("GET", "/rest/api/3/serverInfo"));
+    connect.passes(&signed("GET", "/rest/api/3/jql/function/computation"));
+}
+
+#[test]
+fn what_jira_tells_to_anyone_is_told_to_an_app_with_any_grant_and_to_no_other() {
+    let server_info = || get("/rest/api/2/serverInfo");
+    let limited = "grants: [{scopes: ['write:jira-work'], actors: [app], in: {project: [PROJ]}}]\n";
+    tracker(limited).passes(&server_info());
+    let revocation = |scopes: &str| format!("{limited}revocations: [{{scopes: {scopes}, in: all, reason: SEC-7}}]\n");
+    // What it needs is no scope of the vendor's, so it stays when those are taken, and goes with everything.
+    tracker(&revocation("['read:jira-work', READ]")).passes(&server_info());
+    tracker(&revocation("all")).refuses(&server_info(), "scope_revoked");
+    tracker("").refuses(&server_info(), "missing_scope");
 }
 
 #[test]

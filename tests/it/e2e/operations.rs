@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use scopegate::authz::Reason;
 use scopegate::authz::identity::gate_key;
+use serde_json::json;
 
 use super::*;
 use crate::support::gate::connect;
@@ -13,22 +15,30 @@ use crate::support::upstream::{DEADLINE, Reply, StubUpstream, wait_until};
 
 const GRANT: &str = "grants: [{scopes: [read:jira-work], actors: [app], in: {project: [PROJ]}}]\n";
 
-/// The names of the issue, without the suffixes of histograms.
-const NAMES: [&str; 16] = [
+/// The names that dashboards and alerts are built on, without the suffixes of histograms.
+const NAMES: [&str; 24] = [
     "scopegate_requests_total",
     "scopegate_denials_total",
     "scopegate_request_seconds",
     "scopegate_overhead_seconds",
     "scopegate_upstream_responses_total",
+    "scopegate_connection_errors_total",
     "scopegate_connections",
+    "scopegate_streams",
+    "scopegate_streams_cut_total",
     "scopegate_snapshot_generation",
     "scopegate_snapshot_info",
     "scopegate_reloads_total",
+    "scopegate_reload_last_read_timestamp_seconds",
     "scopegate_reload_last_success_timestamp_seconds",
+    "scopegate_reload_settling",
     "scopegate_policy_problems",
     "scopegate_observe",
+    "scopegate_observe_until_timestamp_seconds",
+    "scopegate_admin_requests_total",
     "scopegate_bypass",
     "scopegate_certificate_expiry_timestamp_seconds",
+    "scopegate_certificate_problems",
     "scopegate_panics_total",
     "scopegate_build_info",
 ];
@@ -58,6 +68,8 @@ fn metrics_have_exactly_these_names() {
     let gate = tracker(GRANT);
     gate.passes(&Ask::get("/rest/api/3/issue/PROJ-1").bearer("tracker"));
     gate.refuses(&Ask::get("/rest/api/3/issue/OTHER-1").bearer("tracker"), "container_not_granted");
+    let counted = gate.running().metrics.gate("jira").expect("the same gate");
+    counted.app(None).cut(Reason::ScopeRevoked);
     let mut names = BTreeSet::new();
     for gate in [&with_tls, &gate] {
         let text = gate.health("/metrics").body;
@@ -161,6 +173,10 @@ fn health_answers_three_paths_and_nothing_else() {
         (&"jira/tracker".into(), &"acme".into()),
         "{report}"
     );
+    let until = gate.metric(r#"scopegate_observe_until_timestamp_seconds{app="jira/tracker",gate="jira"}"#);
+    let written = report["observe"][0]["until"].as_str().expect("an end");
+    let written = time::OffsetDateTime::parse(written, &time::format_description::well_known::Rfc3339).expect("a time");
+    assert!((until - written.unix_timestamp() as f64).abs() < 1.0, "{until} is not {written}");
     for path in ["/", "/rest/api/3/issue/PROJ-1", "/admin", "/metrics/x", "/explain", "/debug/pprof"] {
         assert_eq!(gate.health(path).status, 404, "{path}");
     }
@@ -175,7 +191,8 @@ fn each_request_has_one_line_and_no_line_has_a_secret() {
          tenant_name: Acme Corp\n    credentials:\n      \
          - {{method: gate_key, kind: bot, sha256: sha256({key}), upstream: {{file: secrets/real}}}}\n      \
          - {{method: token, kind: user, user: U0DANA, sha256: sha256(xoxp-dana-secret)}}\n\
-         grants: [{{scopes: ['chat:write', 'users:read'], actors: [app, user], in: {{channel: [C0HELP]}}}}]\n"
+         grants: [{{scopes: ['chat:write', 'users:read'], actors: [app, user], in: {{channel: [C0HELP]}}}}]\n\
+         ---\nversion: 1\nnames: slack\ntenant: T024BE7LD\nentries: {{C0HELP: '#help', C0EXEC: '#exec'}}\n"
     );
     let gate = Setup::slack().policy("assist.yaml", &policy).file("secrets/real", "xoxb-the-real-one").start();
     let post = |channel: &str| {
@@ -206,6 +223,8 @@ fn each_request_has_one_line_and_no_line_has_a_secret() {
         line["duration_ms"].is_number() && line["overhead_ms"].is_number() && line["generation"].is_number(),
         "{line}"
     );
+    let named = |id: &str, name: &str| json!([{"kind": "channel", "id": id, "name": name}]);
+    assert_eq!(line["containers"], named("C0HELP", "#help"), "{line}");
     let answer = gate.refuses(&post("C0EXEC").bearer("xoxp-dana-secret"), "container_not_granted");
     let line = gate.log.line(2);
     assert_eq!(
@@ -213,7 +232,7 @@ fn each_request_has_one_line_and_no_line_has_a_secret() {
         (&"deny".into(), &"container_not_granted".into(), &"U0DANA".into())
     );
     assert_eq!(line["decision"], answer.field("x-scopegate-decision").expect("a decision"));
-    assert_eq!((&line["containers"][0]["id"], &line["status"]), (&"C0EXEC".into(), &200.into()), "{line}");
+    assert_eq!((&line["containers"], &line["status"]), (&named("C0EXEC", "#exec"), &200.into()), "{line}");
     gate.passes(&Ask::get(&format!("/api/users.list?token={key}")));
     gate.passes(&Ask::post("/api/users.list").form("token=xoxp-dana-secret"));
     gate.refuses(&Ask::get("/api/xoxb-in-the-path/x?token=xoxb-unknown-secret"), "unknown_app");
@@ -236,6 +255,22 @@ fn each_request_has_one_line_and_no_line_has_a_secret() {
     ] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+#[test]
+fn the_line_of_a_permit_names_some_containers_and_counts_the_others() {
+    let gate =
+        slack(&slack_app("grants: [{scopes: ['files:write', 'users:read'], actors: [user], in: all}]\n")).start();
+    let channels: Vec<String> = (10..35).map(|number| format!("C0A{number}")).collect();
+    let upload = format!("channels={}&content=x", channels.join(","));
+    gate.passes(&Ask::post("/api/files.upload").form(&upload).bearer("xoxp-dana"));
+    let line = gate.log.line(1);
+    let ids: Vec<_> = line["containers"].as_array().expect("a list").iter().map(|one| one["id"].clone()).collect();
+    assert_eq!((ids, &line["containers_more"]), (channels[..20].iter().map(|id| json!(id)).collect(), &5.into()));
+    // What reaches the whole tenant names none.
+    gate.passes(&Ask::get("/api/users.list").bearer("xoxp-dana"));
+    let line = gate.log.line(2);
+    assert_eq!((line.get("containers"), line.get("containers_more")), (None, None), "{line}");
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn an_upstream_that_closes_or_speaks_something_else_is_502() {
 
 #[test]
 fn an_answer_that_breaks_off_reaches_the_client_as_broken() {
-    let limits = "{body_idle_timeout: 300ms}";
+    let limits = "{answer_idle_timeout: 300ms}";
     let rules = jira_app("tracker", "oauth", RULES);
     let setup = || Setup::jira().gate("limits", limits).policy("a.yaml", &rules);
     for cut in [

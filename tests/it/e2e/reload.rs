@@ -155,13 +155,45 @@ fn edited_away(gate: &Gate, name: &str) {
 
 #[test]
 fn what_gives_waits_until_the_folder_settled_and_readyz_says_so() {
-    let gate = Setup::jira().top("settle", "600ms").policy("tracker.yaml", &policy(REVOKED)).start();
+    let gate = Setup::jira().top("settle", "3s").policy("tracker.yaml", &policy(REVOKED)).start();
     edited(&gate, "tracker.yaml", &policy(GRANTED));
     gate.refuses(&edit("SEC-1"), "container_revoked");
     let report = gate.health("/readyz");
     assert_eq!((report.status, &report.json()["snapshot"]["settling"]), (200, &true.into()));
+    assert_eq!(gate.metric("scopegate_reload_settling"), 1.0);
     wait_until("the grant", || gate.ask(&edit("SEC-1")).reason().is_none());
     assert_eq!(gate.health("/readyz").json()["snapshot"]["settling"], false);
+    assert_eq!(gate.metric("scopegate_reload_settling"), 0.0);
+}
+
+#[test]
+fn the_age_of_the_last_read_tells_that_a_folder_cannot_be_read() {
+    let setup = Setup::jira().top("overrides", "overrides").file("overrides/.keep", "");
+    let gate = setup.policy("tracker.yaml", &policy(GRANTED)).start();
+    let read = || gate.metric("scopegate_reload_last_read_timestamp_seconds");
+    let first = read();
+    wait_until("another look", || read() > first);
+    std::fs::rename(gate.path("policies"), gate.path("away")).expect("a rename");
+    wait_until("the loss", || gate.metric(r#"scopegate_reloads_total{result="failure"}"#) == 1.0);
+    let lost = std::time::UNIX_EPOCH.elapsed().expect("a clock").as_secs_f64();
+    // The other folder is read on, and does not hide that this one is not: once the second act holds, the look that
+    // brought the first has been told.
+    for scope in ["write:jira-work", "read:jira-work"] {
+        let act =
+            format!("version: 1\napp: jira/tracker\nrevocations: [{{scopes: ['{scope}'], in: all, reason: INC-1}}]\n");
+        std::fs::write(gate.path("new"), act).expect("a file");
+        std::fs::rename(gate.path("new"), gate.path("overrides").join(scope.replace(':', "-") + ".yaml"))
+            .expect("a rename");
+        let ask = if scope.starts_with("write") {
+            edit("SEC-1")
+        } else {
+            Ask::get("/rest/api/3/issue/SEC-1").bearer("tracker")
+        };
+        wait_until("the act", || gate.ask(&ask).reason() == Some("scope_revoked"));
+    }
+    assert!(read() < lost);
+    std::fs::rename(gate.path("away"), gate.path("policies")).expect("a rename");
+    wait_until("the folder to be read again", || read() > lost);
 }
 
 #[test]

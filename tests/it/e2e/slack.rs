@@ -275,3 +275,25 @@ fn an_observed_gate_passes_one_credential_that_no_policy_named_and_says_so() {
     assert_eq!(gate.metric(r#"scopegate_observe{app="none",gate="slack"}"#), 1.0);
     assert_eq!(gate.metric(r#"scopegate_requests_total{app="none",gate="slack",outcome="would_deny"}"#), 1.0);
 }
+
+#[test]
+fn a_url_of_another_host_is_handed_out_under_its_guards_alone() {
+    let open = Ask::post("/api/apps.connections.open").bearer("xapp-1");
+    let gate_with = |guards: &str, revocations: &str| {
+        slack(&format!(
+            "version: 1\napp: slack/assist\nname: Assist\ncontact: it@example.com\ninstallations:\n  - tenant: T024BE7LD\n    \
+             credentials:\n      - {{method: token, kind: app_level, sha256: sha256(xapp-1)}}\n\
+             grants: [{{scopes: ['connections:write'{guards}], actors: [app], in: all}}]\n{revocations}"
+        ))
+        .start()
+    };
+    for guards in ["", ", 'gate:deliver'", ", 'gate:mint'"] {
+        is_slack(&gate_with(guards, "").refuses(&open, "missing_scope"), "missing_scope");
+    }
+    let both = ", 'gate:deliver', 'gate:mint'";
+    gate_with(both, "").passes(&open);
+    for guard in ["gate:deliver", "gate:mint"] {
+        let revoked = format!("revocations: [{{scopes: ['{guard}'], in: all, reason: SEC-8}}]\n");
+        gate_with(both, &revoked).refuses(&open, "scope_revoked");
+    }
+}

@@ -3,8 +3,10 @@
 
 use std::net::TcpStream;
 
+use std::sync::atomic::Ordering;
+
 use super::gate::{Client, Gate};
-use crate::support::upstream::StubUpstream;
+use crate::support::upstream::{StubUpstream, wait_until};
 
 /// Sends raw bytes, and says how the first request was answered; 0 if the gate closed without an answer.
 fn status(gate: &Gate, raw: &str) -> u16 {
@@ -87,13 +89,39 @@ fn what_cannot_be_framed_is_refused_and_never_reaches_the_upstream() {
     // A length that is a number, but none that hyper can count to.
     let raw = format!("POST / HTTP/1.1\r\nhost: gate\r\ncontent-length: {}\r\n\r\n{smuggled}", u64::MAX);
     assert_eq!(status(&gate, &raw), 431);
-    // The preface of HTTP/2, which is not spoken here: hyper knows it and closes without a word.
-    assert_eq!(status(&gate, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 0);
     assert_eq!(smuggled_requests(&upstream), 0);
     assert!(upstream.requests().iter().all(|request| request.line() != "POST / HTTP/1.1"), "none was forwarded");
 }
 
 /// Requests that were hidden in others. A pipelined one that follows a whole, refused one is not hidden.
+#[test]
+fn what_is_no_http_is_closed_and_counted() {
+    for bytes in [
+        "\x16\x03\x01\x02\0\x01\0\x01\x7c\x03\x03 a hello of TLS\r\n\r\n",
+        "hello\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: gate\r\nbad name: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: gate\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        "GET / HTTP/9.9\r\nhost: gate\r\n\r\n",
+    ] {
+        let upstream = StubUpstream::ok();
+        let gate = Gate::before(&upstream);
+        let mut client = gate.connect();
+        client.send(bytes);
+        assert!(matches!(status_of(client), 0 | 400), "{bytes}");
+        wait_until("it to be counted", || gate.counters.malformed.load(Ordering::SeqCst) == 1);
+        assert_eq!(upstream.bytes(), 0);
+    }
+    // A client that goes in the midst of its head, or after an answer, does no wrong.
+    let upstream = StubUpstream::ok();
+    let gate = Gate::before(&upstream);
+    gate.ask("GET / HTTP/1.1\r\nhost: gate\r\n\r\n");
+    let mut cut = gate.connect();
+    cut.send("GET / HTTP/1.1\r\nho");
+    drop(cut);
+    wait_until("both to be gone", || gate.counters.client_open.load(Ordering::SeqCst) == 0);
+    assert_eq!(gate.counters.malformed.load(Ordering::SeqCst), 0);
+}
+
 fn smuggled_requests(upstream: &StubUpstream) -> usize {
     upstream.requests().iter().filter(|request| request.line().contains("smuggled")).count()
 }

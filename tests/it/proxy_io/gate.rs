@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use scopegate::proxy::body::{self, Body, HoldError, RequestBody};
 use scopegate::proxy::connection::Peer;
 use scopegate::proxy::counters::IoCounters;
@@ -15,7 +14,9 @@ use scopegate::proxy::forward::Outbound;
 use scopegate::proxy::headers;
 use scopegate::proxy::limits::Limits;
 use scopegate::proxy::listener::ListenAddress;
+use scopegate::proxy::source::Source;
 use scopegate::proxy::upstream::{SendError, Target, Upstream};
+use scopegate::proxy::websocket;
 use scopegate::proxy::worker::{GateListener, Workers, spawn_workers};
 use scopegate::shutdown::{Phase, Shutdown};
 
@@ -80,7 +81,7 @@ impl Gate {
         let listener = GateListener { address, tls, limits: Arc::clone(&limits), counters: Arc::clone(&counters) };
         let service = {
             let (counters, generation) = (Arc::clone(&counters), Arc::clone(&generation));
-            move |_gate| {
+            move |_gate, _streams: &Rc<_>| {
                 let hub = Rc::new(PassThrough {
                     upstream: Upstream::new(
                         Arc::clone(&target),
@@ -141,15 +142,18 @@ struct PassThrough {
 }
 
 impl PassThrough {
-    async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, peer: &Peer, request: Request<Source>) -> Response<Body> {
         let (head, incoming) = request.into_parts();
-        if headers::refuse_head(&head.method, head.version, &head.headers).is_some()
-            || headers::check_request(&head.headers).is_err()
-        {
+        if headers::refuse_head(&head).is_some() || headers::check_request(&head.headers).is_err() {
             let mut refused = plain(StatusCode::BAD_REQUEST, "two readings");
             headers::close_after(&mut refused);
             return refused;
         }
+        let Ok(handshake) = websocket::asked(&head) else {
+            let mut refused = plain(StatusCode::BAD_REQUEST, "no websocket");
+            headers::close_after(&mut refused);
+            return refused;
+        };
         if let Some(sni) = &peer.sni
             && head.uri.path() == "/sni"
         {
@@ -158,6 +162,10 @@ impl PassThrough {
         match head.uri.path() {
             "/refused" => return plain(StatusCode::FORBIDDEN, "refused"),
             "/panic" => panic!("as the test asked"),
+            "/move" => {
+                self.generation.fetch_add(1, Ordering::SeqCst);
+                return plain(StatusCode::OK, "the snapshot moved");
+            }
             _ => {}
         }
         let mut body = match self.take(&head.uri, incoming).await {
@@ -175,9 +183,20 @@ impl PassThrough {
                     self.generation.fetch_add(1, Ordering::SeqCst);
                 }
                 let host = &self.upstream.target().host;
-                Outbound { head: &head, peer, path, host, replace: &[] }.to_head()
+                let handshake = handshake.as_ref();
+                let outbound = Outbound {
+                    head: &head,
+                    peer,
+                    path,
+                    host,
+                    called: None,
+                    replace: &[],
+                    links_are_read: false,
+                    handshake,
+                };
+                outbound.to_head()
             };
-            match self.upstream.send(generation, write, body).await {
+            match self.upstream.send(generation, write, body, handshake.as_ref()).await {
                 Ok(mut response) => {
                     response.headers_mut().insert("judged", judged.into());
                     return response;
@@ -188,15 +207,17 @@ impl PassThrough {
         }
     }
 
-    async fn take(&self, uri: &http::Uri, incoming: Incoming) -> Result<RequestBody, Response<Body>> {
+    async fn take(&self, uri: &http::Uri, incoming: Source) -> Result<RequestBody, Response<Body>> {
         if uri.path() != "/held" {
             return Ok(RequestBody::stream(incoming, self.limits.body_timeout));
         }
-        let held = body::hold(incoming, self.limits.body_max, self.limits.hold_timeout).await;
+        let mut place = body::Room::default().place(body::Holder::Stranger);
+        let held = body::hold(incoming, self.limits.body_max, self.limits.hold_timeout, &mut place).await;
         held.map(RequestBody::held).map_err(|error| match error {
             HoldError::TooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, "too large"),
             HoldError::TimedOut => plain(StatusCode::REQUEST_TIMEOUT, "timed out"),
             HoldError::Cut => plain(StatusCode::BAD_REQUEST, "cut"),
+            HoldError::NoRoom => plain(StatusCode::SERVICE_UNAVAILABLE, "no room"),
         })
     }
 }

@@ -67,13 +67,17 @@ impl World {
         let settings = Settings {
             policies: self.policies(),
             overrides: Some(self.root.path().join("overrides")),
+            acts_are_shared: false,
             secrets_base: self.root.path().to_path_buf(),
+            journal: None,
             state: self.state.clone(),
             gates: vec![self.gate()],
             warnings: Warnings::default(),
             folder: folder::Settings { settle: self.settle, ..folder::Settings::default() },
         };
         let told = Told {
+            force: Default::default(),
+            refusals: Default::default(),
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
             readiness: self.readiness.clone(),

@@ -7,7 +7,7 @@ use scopegate::authz::Reason;
 use scopegate::authz::catalog::CredentialKindId;
 use scopegate::authz::identity::connect_jwt::query_string_hash;
 use scopegate::authz::identity::{self, CredentialRewrite, KeyPlaces, NotIdentified, gate_key};
-use scopegate::authz::policy::credentials::{Credentials, KnownCredential, Proof, Secret};
+use scopegate::authz::policy::credentials::{Credentials, Holder, KnownCredential, Proof, Secret, TokenDigest};
 use scopegate::authz::policy::document::UpstreamScheme;
 use scopegate::authz::request::parse_body;
 use sha2::Sha256;
@@ -28,14 +28,16 @@ fn key() -> String {
 
 fn credentials() -> Credentials {
     let known = |app, proof| {
-        Arc::new(KnownCredential { app, installation: 0, kind: CredentialKindId(0), user: None, pipeline: None, proof })
+        let holder = Holder { app: "x/y".into(), contact: "it".into(), tenant: "acme".into(), tenant_name: None };
+        let (installation, kind) = (0, CredentialKindId(0));
+        Arc::new(KnownCredential { app, installation, kind, user: None, pipeline: None, proof, file: None, holder })
     };
     let upstream = Some(Secret::new(b"xoxb-real".as_slice()));
     let connect = Proof::ConnectJwt { secret: Some(Secret::new(CONNECT_SECRET)) };
     let mut credentials = Credentials::default();
     let key_proof = Proof::GateKey { scheme: UpstreamScheme::Bearer, upstream };
-    credentials.by_digest.insert(gate_key::digest(key().as_bytes()), known(KEY_APP, key_proof));
-    credentials.by_digest.insert(gate_key::digest(b"xoxb-own"), known(TOKEN_APP, Proof::Token));
+    credentials.by_digest.insert(TokenDigest(gate_key::digest(key().as_bytes())), known(KEY_APP, key_proof));
+    credentials.by_digest.insert(TokenDigest(gate_key::digest(b"xoxb-own")), known(TOKEN_APP, Proof::Token));
     credentials.by_client_key.insert("client".into(), known(CONNECT_APP, connect));
     credentials.by_client_key.insert("lost".into(), known(CONNECT_APP, Proof::ConnectJwt { secret: None }));
     let empty = Proof::ConnectJwt { secret: Some(Secret::new(b"".as_slice())) };

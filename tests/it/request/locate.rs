@@ -1,6 +1,7 @@
 //! What a request touches, and which variants it may be.
 
 use scopegate::authz::catalog::container::{locate, needs_body};
+use scopegate::authz::catalog::matcher::Parameters;
 use scopegate::authz::request::{BadRequest, parse_body};
 use scopegate::authz::touch::{ContainerName, Reach};
 
@@ -21,7 +22,8 @@ fn read(gate: &GateRules, operation: &Operation, params: &[&str], query: &str, b
     let parts = parts("POST", &format!("/x?{query}"), &headers).expect("a request");
     let view = RequestView::of(&parts)?;
     let facts = facts(parse_body(&parts.headers, body.as_bytes())?);
-    let touched = locate(gate, operation, params, &view, &facts)?;
+    let path = params.iter().map(|value| format!("/{value}")).collect::<String>();
+    let touched = locate(gate, operation, &Parameters::of_segments(&path), &view, &facts)?;
     let reach = match &touched.reach {
         Reach::Nothing => "nothing".to_owned(),
         Reach::Tenant => "tenant".to_owned(),
@@ -234,7 +236,7 @@ fn a_header_that_decides_has_one_spelling_and_stays() {
     let reach = |headers: &[(&str, &str)]| {
         let parts = parts("GET", "/x", &[&[("host", "gate")], headers].concat()).unwrap();
         let view = RequestView::of(&parts).unwrap();
-        locate(&gate(), &operation, &[], &view, &facts(BodyFacts::Empty)).is_ok()
+        locate(&gate(), &operation, &Parameters::default(), &view, &facts(BodyFacts::Empty)).is_ok()
     };
     assert!(reach(&[("x-project", "PROJ")]));
     assert!(!reach(&[("x-project", "PROJ"), ("x-project", "PROJ")]));
@@ -249,6 +251,6 @@ fn a_body_that_decides_must_have_been_read() {
         operation(vec![place(PROJECT, PlaceAt::Body("/project".into()), Reading::Container)], u8::MAX, vec![]);
     let parts = get("/x").unwrap();
     let view = RequestView::of(&parts).unwrap();
-    assert!(locate(&gate(), &operation, &[], &view, &facts(BodyFacts::NotHeld)).is_err());
+    assert!(locate(&gate(), &operation, &Parameters::default(), &view, &facts(BodyFacts::NotHeld)).is_err());
     assert!(needs_body(&gate(), None), "a token may stand in it");
 }

@@ -142,7 +142,8 @@ impl<T: Read + Write> Client<T> {
         }
     }
 
-    fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// Takes exactly this many bytes.
+    pub fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             if !self.more() {
                 return None;

@@ -86,6 +86,13 @@ impl Setup {
     }
 
     pub fn before(self, upstream: StubUpstream) -> Gate {
+        let mut gate = self.laid(upstream);
+        gate.restart();
+        gate
+    }
+
+    /// All that it starts from, and nothing started.
+    pub fn laid(self, upstream: StubUpstream) -> Gate {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("policies")).expect("a folder");
         for (path, text) in &self.files {
@@ -94,15 +101,14 @@ impl Setup {
             std::fs::write(path, text).expect("a file");
         }
         let text = self.text(upstream.address);
-        let path = folder.path().join("scopegate.yaml");
-        std::fs::write(&path, &text).expect("a file");
-        let known = |name: &str| scopegate::authz::catalog::builtin::catalog(name).is_some();
-        let config = config::load(&path, &known).unwrap_or_else(|problems| panic!("{problems:#?} in\n{text}"));
-        let log = Log::default();
-        let started = app::start(&config, folder.path().to_owned(), Some(Box::new(log.clone())));
-        let running = started.unwrap_or_else(|problems| panic!("{problems:#?}"));
-        wait_until("the gate to be ready", || running.readiness.report().ready);
-        Gate { upstream, folder, log, running: Some(running) }
+        std::fs::write(folder.path().join("scopegate.yaml"), text).expect("a file");
+        Gate { upstream, folder, log: Log::default(), running: None }
+    }
+
+    /// The configuration alone, before an upstream that nobody asks.
+    pub fn config(&self, upstream: &str) -> String {
+        let address = upstream.trim_start_matches("http://").parse().expect("an address");
+        self.text(address)
     }
 
     fn text(&self, upstream: SocketAddr) -> String {
@@ -147,6 +153,23 @@ pub struct Gate {
 impl Gate {
     pub fn running(&self) -> &Running {
         self.running.as_ref().expect("it runs")
+    }
+
+    /// Starts it from what is in its folder, and waits until it is ready.
+    pub fn restart(&mut self) {
+        self.run();
+        let running = self.running();
+        wait_until("the gate to be ready", || running.readiness.report().ready);
+    }
+
+    /// Starts it from what is in its folder, ready or not.
+    pub fn run(&mut self) {
+        let path = self.folder.path().join("scopegate.yaml");
+        let known = |name: &str| scopegate::authz::catalog::builtin::catalog(name).is_some();
+        let config = config::load(&path, &known).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let started = app::start(&config, self.folder.path().to_owned(), Some(Box::new(self.log.clone())));
+        let running = started.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        self.running = Some(running);
     }
 
     /// For tests that end it themselves.

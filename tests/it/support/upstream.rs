@@ -140,12 +140,7 @@ impl StubUpstream {
         config: Arc<rustls::ServerConfig>,
         answer: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(move |mut connection| {
-            let Wire::Tcp(stream) = connection.wire else { return };
-            let session = rustls::ServerConnection::new(Arc::clone(&config)).expect("a session");
-            connection.wire = Wire::Tls(Box::new(rustls::StreamOwned::new(session, stream)));
-            converse(connection, &answer);
-        })
+        Self::serve(move |connection| connection.speak_tls(&config, &answer))
     }
 
     /// Every whole request so far.
@@ -186,7 +181,8 @@ pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
     let start = Instant::now();
     while !happened() {
         assert!(start.elapsed() < DEADLINE, "waited too long for {what}");
-        std::thread::yield_now();
+        // Not a spin: it would starve whoever waits for a lock that is looked behind.
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
@@ -268,6 +264,14 @@ impl Connection {
         self.log.requests.lock().expect("the log").push(request.clone());
         self.log.arrived.notify_all();
         Some(request)
+    }
+
+    /// Answers each request that comes over TLS.
+    pub fn speak_tls(mut self, config: &Arc<rustls::ServerConfig>, answer: impl Fn(&Received) -> Reply) {
+        let Wire::Tcp(stream) = self.wire else { return };
+        let session = rustls::ServerConnection::new(Arc::clone(config)).expect("a session");
+        self.wire = Wire::Tls(Box::new(rustls::StreamOwned::new(session, stream)));
+        converse(self, &answer);
     }
 
     /// The next head alone.

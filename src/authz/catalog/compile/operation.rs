@@ -2,20 +2,21 @@
 
 use http::{HeaderName, Method};
 
+use super::links::Compiled;
 use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
 use crate::authz::catalog::matcher::{Builder, Request, RequestError};
 use crate::authz::catalog::{
-    Line, Needs, Operation, OperationId, Place, PlaceAt, TenantArgument, Touches, VariantMask, VariantSource,
-    VocabularyLines,
+    Line, Needs, Operation, OperationId, Place, PlaceAt, Remover, TenantArgument, Touches, Undo, VariantMask,
+    VariantSource, VocabularyLines,
 };
 use crate::authz::scope::{ScopeId, ScopeSet};
 
 /// The method that a subtree's operation shows; `Operation::method` has no word for all of them.
 const ANY: &[u8] = b"ANY";
 
-pub fn compile(compact: &Compact, names: &mut Names<'_>, builder: &mut Builder) -> Box<[Operation]> {
+pub fn compile(compact: &Compact, links: &Compiled, names: &mut Names<'_>, builder: &mut Builder) -> Box<[Operation]> {
     let mut operations: Vec<Operation> = Vec::with_capacity(compact.operations.len());
     for (index, written) in compact.operations.iter().enumerate() {
         let Some(id) = u16::try_from(index).ok().map(OperationId) else { break };
@@ -30,7 +31,7 @@ pub fn compile(compact: &Compact, names: &mut Names<'_>, builder: &mut Builder) 
             let other = compact.operations.get(usize::from(other.0)).map_or("?", |other| &other.id.text);
             names.problem(written.request.spot, RequestError::Taken(other.to_owned()).to_string());
         }
-        operations.push(operation(written, &request, compact, names));
+        operations.push(Operation { links: links.of(id), ..operation(written, &request, compact, names) });
     }
     operations.into()
 }
@@ -43,10 +44,20 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         written.variant_sources.iter().filter_map(|source| variant_source(source, request, names)).collect();
     let tenant_arguments: Box<[_]> =
         written.tenant_arguments.iter().filter_map(|word| tenant_argument(word, compact, names)).collect();
-    let body = reads_body(&touches) || !tenant_arguments.is_empty() || variant_sources.iter().any(|it| in_body(&it.at));
+    let remover = written.remover.as_ref().map(|remover| Remover {
+        at: remover.at.as_ref().and_then(|place| at(place, request, names)),
+        absent_all: remover.absent_all,
+    });
+    let names_in_body = remover.as_ref().is_some_and(|remover| remover.at.as_ref().is_some_and(in_body));
+    let body = names_in_body
+        || reads_body(&touches)
+        || !tenant_arguments.is_empty()
+        || variant_sources.iter().any(|it| in_body(&it.at));
+    let method = request.method.clone().or_else(|| Method::from_bytes(ANY).ok()).unwrap_or_default();
     Operation {
         id: written.id.text.as_str().into(),
-        method: request.method.clone().or_else(|| Method::from_bytes(ANY).ok()).unwrap_or_default(),
+        reads_json: written.json.unwrap_or(method != Method::GET),
+        method,
         template: request.template.clone(),
         all_scopes: all_scopes(&needs, &guards, names),
         variants: variants(&needs),
@@ -56,7 +67,31 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         tenant_arguments,
         variant_sources,
         body,
+        websocket: written.websocket,
+        links: None,
+        undo: undo(written, compact, names).map(Box::new),
+        remover: remover.map(Box::new),
     }
+}
+
+fn undo(written: &compact::Operation, compact: &Compact, names: &mut Names<'_>) -> Option<Undo> {
+    let undo = written.undo.as_ref()?;
+    let by = undo.by.as_ref().and_then(|by| {
+        let index = compact.operations.iter().position(|operation| operation.id.text == by.text);
+        if index.is_none() {
+            names.problem(by.spot, format!("no operation is called `{}`", by.text));
+        }
+        index.and_then(|index| u16::try_from(index).ok()).map(OperationId)
+    });
+    for pointer in undo.answer.iter().filter(|pointer| !pointer.starts_with('/')) {
+        names.problem(written.id.spot, format!("`{pointer}` is not a JSON pointer: it starts with `/`"));
+    }
+    Some(Undo {
+        by,
+        why: undo.why.as_str().into(),
+        answer: undo.answer.iter().map(|pointer| pointer.as_str().into()).collect(),
+        argument: undo.argument.as_deref().map(Into::into),
+    })
 }
 
 fn needs(written: &compact::Operation, names: &mut Names<'_>) -> Needs {

@@ -6,8 +6,9 @@ use crate::authz::catalog::{Operation, Scope, ScopeClass, VocabularySet};
 use crate::authz::scope::{ScopeId, ScopeSet};
 
 pub const CALL: &str = "gate:call";
+pub const MINT: &str = "gate:mint";
 /// scopegate's own scopes: every catalog has them, after the vendor's.
-pub const GUARDS: [&str; 4] = [CALL, "gate:deliver", "gate:mint", "gate:admit"];
+pub const GUARDS: [&str; 4] = [CALL, "gate:deliver", MINT, "gate:admit"];
 const OWN_PREFIX: &str = "gate:";
 
 pub fn compile(compact: &Compact, names: &mut Names<'_>) -> Box<[Scope]> {

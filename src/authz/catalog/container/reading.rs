@@ -66,16 +66,17 @@ pub(super) fn issue<'r>(
     kind: &ContainerKind,
     text: Cow<'r, str>,
 ) -> Result<ContainerName<'r>, BadRequest> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number(&text) {
+    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    if digits > 0 && digits == text.len() {
         return Ok(ContainerName::Unknown);
     }
-    let dash = text.bytes().rposition(|byte| byte == b'-').ok_or(NO_ISSUE)?;
-    let (project, number) = text.split_at_checked(dash).ok_or(NO_ISSUE)?;
-    let number = number.strip_prefix('-').ok_or(NO_ISSUE)?;
-    if !is_number(number) || !matches(kind.key.as_ref(), project) {
+    // What stands before the number, with the dash.
+    let before = text.len() - digits;
+    let project = text.get(..before).and_then(|before| before.strip_suffix('-')).ok_or(NO_ISSUE)?;
+    if digits == 0 || !matches(kind.key.as_ref(), project) {
         return Err(NO_ISSUE);
     }
+    let dash = project.len();
     let project = match &text {
         Cow::Borrowed(text) => comparison_form(kind, text.get(..dash).unwrap_or(text)),
         Cow::Owned(_) => Cow::Owned(comparison_form(kind, project).into_owned()),

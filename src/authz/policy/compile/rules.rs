@@ -12,6 +12,7 @@ use crate::authz::policy::condition::{Actors, Condition, UserSelector};
 use crate::authz::policy::document::{
     ContainerWord, GrantRule, In, Installation, RevocationRule, Scopes, Tenants, Users,
 };
+use crate::authz::policy::moments::Moments;
 use crate::authz::policy::part::{Grant, Part, Revocation, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::problem::{At, Problem, Spanned, near};
@@ -234,13 +235,18 @@ impl<'a> RuleCompiler<'a> {
             }
         }
         by_scope.sort_unstable();
+        let areas = self.areas.finish();
+        let conditions = self.conditions.finish();
+        let two_forms = (0u32..).zip(&areas).filter(|(_, area)| area.may_mix_forms()).map(|(number, _)| number);
         Part {
+            areas_of_two_forms: two_forms.collect(),
+            areas,
             file: Some(Arc::clone(self.context.file)),
             has_shadow: self.grants.iter().any(|rule| rule.shadow) || self.revocations.iter().any(|rule| rule.shadow),
             grants: self.grants.into_boxed_slice(),
             revocations: self.revocations.into_boxed_slice(),
-            conditions: self.conditions.finish(),
-            areas: self.areas.finish(),
+            moments: Moments::of(&conditions),
+            conditions,
             scope_sets,
             operation_sets: self.operation_sets.finish(),
             by_scope: by_scope.into_boxed_slice(),
@@ -403,7 +409,8 @@ impl<'a> RuleCompiler<'a> {
         match operations {
             Some(operations) => {
                 let usable = operations.iter().filter_map(of).any(|operation| operation.all_scopes.intersects(scopes));
-                if !usable && !scopes.is_empty() {
+                let mints = scopes.contains(catalog.gate_mint);
+                if !usable && !mints && !scopes.is_empty() {
                     let problem = "no operation of this grant needs any of its scopes: it gives nothing";
                     problems.push(Problem::warning(self.context.file, rule.at, problem));
                 }
@@ -455,7 +462,8 @@ impl<'a> RuleCompiler<'a> {
         match (takes, operations) {
             (Some(takes), Some(operations)) => {
                 let of = |id: &OperationId| self.product.catalog.operations.get(usize::from(id.0));
-                if !operations.iter().filter_map(of).any(|operation| operation.all_scopes.intersects(takes)) {
+                let taken = operations.iter().filter_map(of).any(|operation| operation.all_scopes.intersects(takes));
+                if !taken && !takes.contains(self.product.catalog.gate_mint) {
                     let message = "no operation of this revocation needs any of its scopes: it takes nothing";
                     problems.push(Problem::warning(self.context.file, rule.at, message));
                 }

@@ -8,11 +8,11 @@ use super::{Claim, Fault, Input, Linker, Missing, Secrets, files_of};
 use crate::authz::catalog::ActorRule;
 use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::compile::{Compiled, CompiledApp, CompiledCredential, CompiledInstallation, Product};
-use crate::authz::policy::credentials::{Credentials, KnownCredential, Proof};
+use crate::authz::policy::credentials::{Credentials, Holder, KnownCredential, Proof, TokenDigest};
 use crate::authz::policy::document::{CredentialMethod, InstallWindow, Suspension, Tenants};
 use crate::problem::{At, Problem, near};
 
-type Documents<'a> = Vec<(&'a Input, &'a CompiledApp)>;
+pub(super) type Documents<'a> = Vec<(&'a Input, &'a CompiledApp)>;
 
 /// Apps sorted by name, and the credentials of each product in the order of the catalogs.
 pub(super) fn link_apps<'a>(
@@ -43,8 +43,8 @@ pub(super) fn link_apps<'a>(
 }
 
 /// An app on its way, with the compiled installations in the order of the app's own.
-struct LinkingApp<'a> {
-    app: App,
+pub(super) struct LinkingApp<'a> {
+    pub(super) app: App,
     installations: Vec<(&'a Input, &'a CompiledInstallation)>,
 }
 
@@ -66,7 +66,7 @@ impl Owners {
     }
 }
 
-fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) -> Option<LinkingApp<'a>> {
+pub(super) fn link_app<'a>(linker: &mut Linker<'a>, name: &str, documents: &Documents<'a>) -> Option<LinkingApp<'a>> {
     let (first_input, first) = documents.first()?;
     let product = linker.catalogs.get(first.product)?;
     let described: Vec<_> =
@@ -265,7 +265,9 @@ impl LinkingApp<'_> {
         linker: &mut Linker<'_>,
     ) {
         const SHARED_MAX: usize = 1_000;
-        for ((input, installation), number) in self.installations.iter().zip(0..=u16::MAX) {
+        let installations = self.installations.iter().zip(&self.app.installations).zip(0..=u16::MAX);
+        for (((input, installation), linked), number) in installations {
+            let holder = Holder::of(&self.app, linked);
             for credential in &installation.credentials {
                 let (file, at) = (&input.file, credential.at);
                 let mut twice = |first: Option<Arc<Path>>, claim: Claim| {
@@ -275,7 +277,7 @@ impl LinkingApp<'_> {
                         linker.findings.twice(claim, file, at, message, help, vec![first]);
                     }
                 };
-                let known = |proof| {
+                let known = |proof, file: Option<&str>| {
                     Arc::new(KnownCredential {
                         app,
                         installation: number,
@@ -283,6 +285,8 @@ impl LinkingApp<'_> {
                         user: credential.user.clone(),
                         pipeline: credential.pipeline.clone(),
                         proof,
+                        file: file.map(Arc::from),
+                        holder: holder.clone(),
                     })
                 };
                 let secret = |file: &str| secrets.get(&PathBuf::from(file)).cloned();
@@ -291,7 +295,9 @@ impl LinkingApp<'_> {
                         let other = owners.shared(&upstream.file.value, &self.app.name);
                         twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
                         let proof = Proof::GateKey { scheme: upstream.scheme, upstream: secret(&upstream.file.value) };
-                        credentials.by_digest.insert(sha256.value, known(proof));
+                        credentials
+                            .by_digest
+                            .insert(TokenDigest(sha256.value), known(proof, Some(&upstream.file.value)));
                         if let Some(other) = other.filter(|_| linker.findings.warnings.len() < SHARED_MAX) {
                             let message = format!("`{}` calls with the same credential as `{other}`", self.app.name);
                             let warning = Problem::warning(file, upstream.file.at, message);
@@ -301,13 +307,15 @@ impl LinkingApp<'_> {
                     }
                     CredentialMethod::Token { sha256 } => {
                         twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
-                        credentials.by_digest.insert(sha256.value, known(Proof::Token));
+                        credentials.by_digest.insert(TokenDigest(sha256.value), known(Proof::Token, None));
                     }
                     CredentialMethod::ConnectJwt { client_key, secret: path } => {
                         let key: Box<str> = client_key.value.as_str().into();
                         twice(owners.client_keys.insert(key.clone(), Arc::clone(file)), Claim::ClientKey(key));
                         let proof = Proof::ConnectJwt { secret: secret(&path.value) };
-                        credentials.by_client_key.insert(client_key.value.as_str().into(), known(proof));
+                        credentials
+                            .by_client_key
+                            .insert(client_key.value.as_str().into(), known(proof, Some(&path.value)));
                     }
                 }
             }

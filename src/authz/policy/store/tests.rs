@@ -14,7 +14,7 @@ use crate::authz::policy::Policy;
 use crate::authz::policy::app::ProductId;
 use crate::authz::policy::condition::{Actor, CallerFacts};
 use crate::authz::policy::file::Origin;
-use crate::authz::policy::link::Secrets;
+use crate::authz::policy::link::{Secrets, link};
 use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
 use crate::authz::toy::{OPERATION_IDS, Toy};
 
@@ -66,6 +66,8 @@ fn texts(file: &str) -> Vec<String> {
         _ => vec![
             "version: 1\napp: toy/b\nrevocations:\n  - {scopes: [READ], in: all, reason: r}\n".to_owned(),
             format!("version: 1\napp: toy/a\n{}", here(read)),
+            "version: 1\napp: toy/nobody\nrevocations:\n  - {scopes: [READ], in: all, reason: r}\n".to_owned(),
+            "version: 1\napp: toy/a\nsuspensions: [{tenants: [acme], reason: r}]\n".to_owned(),
             "version: 1\nguardrail: act\napps: [toy/a]\ntenants: all\nrevocations:\n  \
              - {scopes: ['x:write'], in: all, reason: r}\n"
                 .to_owned(),
@@ -90,15 +92,20 @@ enum Step {
     Settle,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let act = prop_oneof![
+const ACTS: [&str; 3] = ["act-1.yaml", "act-2.yaml", "act-3.yaml"];
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
         6 => (0..5_usize).prop_map(Act::Says),
         3 => (0..5_usize, 0..16_usize).prop_map(|(text, lines)| Act::Cut(text, lines)),
         1 => Just(Act::Broken),
         1 => Just(Act::Unreadable),
         2 => Just(Act::Gone),
-    ];
-    prop_oneof![4 => (0..FILES.len(), act).prop_map(|(file, act)| Step::Change(file, act)), 1 => Just(Step::Settle)]
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![4 => (0..FILES.len(), act()).prop_map(|(file, act)| Step::Change(file, act)), 1 => Just(Step::Settle)]
 }
 
 fn content(file: &str, act: &Act) -> Content {
@@ -147,6 +154,7 @@ fn permitted(toy: &Toy, policy: &Policy) -> BTreeSet<(String, usize, usize)> {
                     vocabularies: VocabularySet::ALL,
                     operation: OperationId(u16::try_from(operation).unwrap()),
                     touched: &touched,
+                    answer_guard: None,
                     names_as_written: false,
                 };
                 if passes(&question, Mode::Enforced) {
@@ -194,6 +202,32 @@ fn readable(toy: &Toy, file: &'static str, content: &Content) -> bool {
     store.entries.values().all(|entry| entry.waits())
 }
 
+/// What a policy says, comparably.
+fn said(policy: &Policy, products: usize) -> String {
+    let mut text = format!("{:#?}", policy.apps);
+    for product in (0..products).filter_map(|id| policy.product(ProductId(id as u8))) {
+        let mut known: Vec<String> = product.credentials.by_digest.values().map(|known| format!("{known:?}")).collect();
+        known.sort();
+        text.push_str(&format!("{known:?} {:#?}", product.guardrails));
+    }
+    text
+}
+
+/// However the newest state was linked, it is what linking all of it gives.
+fn is_as_linked_whole(store: &Store) -> Result<(), TestCaseError> {
+    let Some(newest) = &store.newest else { return Ok(()) };
+    let (policy, findings) = link(&store.catalogs, &store.secrets, &store.inputs(|_| false));
+    let products = store.catalogs.iter().count();
+    prop_assert_eq!(said(newest, products), said(&policy, products));
+    let texts = |problems: &[crate::problem::Problem]| {
+        problems.iter().map(|problem| format!("{problem:?}")).collect::<BTreeSet<_>>()
+    };
+    if store.faults.is_empty() {
+        prop_assert_eq!(texts(&store.warnings), texts(&findings.warnings));
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -223,6 +257,7 @@ proptest! {
                     }
                 }
             }
+            is_as_linked_whole(&store)?;
             let passes = in_force(&toy, &mut store);
             // Nothing passes before a whole state, nor what the last whole state refuses. What an override gives or
             // takes stands over both, so both ways of reading it are allowed here.
@@ -241,6 +276,27 @@ proptest! {
                 prop_assert!(store.problems().iter().all(|problem| !problem.is_error()), "{:#?}", store.problems());
                 prop_assert!(store.is_readable());
             }
+        }
+    }
+
+    /// Acts that come, change and go are linked alone; that must not be seen.
+    #[test]
+    fn acts_are_linked_as_if_all_were(steps in prop::collection::vec((3_usize..8, act()), 1..24)) {
+        let toy = Toy::new();
+        let mut store = Store::new(Arc::clone(&toy.catalogs));
+        let policies = FILES.iter().filter(|file| origin(file) == Origin::Policy);
+        store.apply(policies.map(|file| change(file, content(file, &Act::Says(1)))).collect(), NOW_MS);
+        store.settle();
+        for (number, act) in steps {
+            // Mostly acts, of which several stand at once.
+            let (file, says) = match number {
+                3 | 4 => (FILES[number], content(FILES[number], &act)),
+                number => (ACTS[number - 5], content("act.yaml", &act)),
+            };
+            let origin = if number < 5 { Origin::Policy } else { Origin::Override };
+            let change = Change { file: Arc::from(Path::new(file)), origin, content: says };
+            store.apply(vec![change], NOW_MS);
+            is_as_linked_whole(&store)?;
         }
     }
 
@@ -319,4 +375,28 @@ fn the_state_that_was_whole_is_not_linked_again() {
     let third = store.snapshot(&Secrets::new()).states.unwrap();
     assert!(!Arc::ptr_eq(&first.newest, third.whole.as_ref().unwrap()));
     assert!(permitted(&toy, third.whole.as_ref().unwrap()).is_empty());
+}
+
+/// An act that describes its app is more than its rules.
+#[test]
+fn an_act_that_describes_an_app_is_not_said_by_its_rule_alone() {
+    let rule = "revocations:\n  - {scopes: [WRITE], in: all, reason: r}\n";
+    let said = |act: &str, policy: &str| {
+        let mut store = Store::new(Arc::clone(&Toy::new().catalogs));
+        let change = |file: &str, origin, text: &str| Change {
+            file: Path::new(file).into(),
+            origin,
+            content: Content::Text(text.into()),
+        };
+        let changes = vec![change("a.yaml", Origin::Policy, policy), change("act.yaml", Origin::Override, act)];
+        store.apply(changes, NOW_MS);
+        store.settle();
+        assert!(store.problems().iter().all(|problem| !problem.is_error()), "{:?}", store.problems());
+        store.said_by_policy().len()
+    };
+    let plain = format!("version: 1\napp: toy/a\n{rule}");
+    assert_eq!(said(&plain, &app("a", '1', rule)), 1);
+    let describing = plain.replace("toy/a\n", "toy/a\nname: a\ncontact: c\n");
+    let described_nowhere = app("a", '1', rule).replace("name: a\ncontact: c\n", "");
+    assert_eq!(said(&describing, &described_nowhere), 0);
 }

@@ -17,6 +17,7 @@ pub struct SuiteMirror {
     pub now: Field<Moment>,
     pub policies: Field<Paths>,
     pub gate: Field<GateMirror>,
+    pub gates: Field<List<GateMirror>>,
     pub cases: Field<List<CaseMirror>>,
 }
 

@@ -1,0 +1,57 @@
+//! The containers of a request as the log shows them. Off the permit path: it is asked for once a request has been
+//! permitted, and only where lines are written.
+
+use std::sync::Arc;
+
+use super::{product_of, read};
+use crate::authz::catalog::KindId;
+use crate::authz::gate::GateRules;
+use crate::authz::request::{Facts, RequestView};
+use crate::authz::snapshot::Snapshot;
+use crate::authz::touch::Reach;
+
+/// Some of the containers that a request touches.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ShownContainers {
+    pub named: Vec<NamedInRequest>,
+    /// How many there are besides: beyond the bound, or such as only a look-up could name.
+    pub more: usize,
+}
+
+/// A container as the request names it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamedInRequest {
+    pub kind: KindId,
+    pub id: String,
+    /// What people call it, where a `names` document says.
+    pub name: Option<Arc<str>>,
+}
+
+/// The most bytes of an id that are kept: a held body may name containers of a megabyte, and lines wait in a queue.
+const ID_BYTES_MAX: usize = 256;
+
+fn kept(id: &str) -> String {
+    let end = (0..=id.len().min(ID_BYTES_MAX)).rev().find(|end| id.is_char_boundary(*end)).unwrap_or_default();
+    id.get(..end).unwrap_or_default().to_owned()
+}
+
+/// The containers that a request touches, as many as `most`. Reading names are the newest state's, whichever judged.
+pub fn shown_containers(
+    snapshot: &Snapshot,
+    gate: &GateRules,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+    tenant: &str,
+    most: usize,
+) -> ShownContainers {
+    let Some((_, touched)) = read(gate, request, facts) else { return ShownContainers::default() };
+    let Reach::Containers(containers) = &touched.reach else { return ShownContainers::default() };
+    let product = product_of(snapshot, gate).map(|product| &*product.catalog.product);
+    let policy = snapshot.states.as_ref().map(|states| &states.newest);
+    let name_of = |id: &str| policy?.name_of(product?, tenant, id).cloned();
+    let all = containers.as_slice();
+    let named = all.iter().filter_map(|container| Some((container.kind, container.name.text()?))).take(most);
+    let named: Vec<NamedInRequest> =
+        named.map(|(kind, id)| NamedInRequest { kind, id: kept(id), name: name_of(id) }).collect();
+    ShownContainers { more: all.len() - named.len(), named }
+}

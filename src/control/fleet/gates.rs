@@ -1,0 +1,371 @@
+//! What the gates of a fleet say of themselves, and which of them an act has reached. Pure.
+//!
+//! A gate counts until it cannot be ready any more: for `max_override_age` after it was last heard, by the cluster's
+//! clock, and `SLACK_MS` beyond. Its own lease began earlier, so it has ended by then.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Instance, shown};
+use crate::acts::ActId;
+
+/// How far the clocks of the cluster's servers may be apart.
+const SLACK_MS: i64 = 30_000;
+/// More gates than this are not one fleet.
+const GATES_MAX: usize = 2_000;
+/// A status is a few hundred bytes, and the refusals in it are bounded.
+const STATUS_BYTES_MAX: usize = 32 * 1024;
+/// Refused acts that a gate names.
+pub const REFUSED_SAID_MAX: usize = 50;
+/// Between two statuses of one gate, however small the fleet.
+pub const EVERY_MIN_MS: u64 = 3_000;
+/// What all gates together may say a second, roughly.
+const STATUSES_A_SECOND: u64 = 40;
+/// So many statuses may be late before a gate is told to be silent.
+const LATE: u64 = 3;
+
+/// The key of a gate holds this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of this form: 1.
+    pub version: u32,
+    pub name: String,
+    /// Another number for each start.
+    pub boot: u64,
+    pub ready: bool,
+    /// The snapshot in force.
+    pub generation: u64,
+    pub digest: String,
+    /// All messages of the bucket up to this one are in force, or refused, in every worker.
+    pub in_force: u64,
+    /// The newest act that it has in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_act: Option<String>,
+    pub acts: usize,
+    /// Acts that it refuses, each with why. At most [`REFUSED_SAID_MAX`].
+    #[serde(default)]
+    pub refused: BTreeMap<String, String>,
+    #[serde(default)]
+    pub refused_more: usize,
+    /// What was under way was judged by all messages up to this one.
+    pub judged: u64,
+    /// What was cut so far, since the start.
+    pub cut: u64,
+    pub max_override_age_ms: u64,
+    /// How soon the next one comes at the latest.
+    pub every_ms: u64,
+    /// By its own clock. For people.
+    pub time_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    pub status: Status,
+    /// When the cluster took it, by the cluster's clock.
+    pub stamp_ms: i64,
+}
+
+/// Every gate that was heard of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gates {
+    heard: BTreeMap<Instance, Heard>,
+    /// The newest time of the cluster's that was seen.
+    now_ms: i64,
+    /// The newest time before the cluster's clock went back. Nobody knows how far from it a gate was heard, so silence is
+    /// counted from here at the earliest.
+    doubted_ms: Option<i64>,
+    /// Until then some gate may be ready for which there was no room.
+    unheard_until_ms: Option<i64>,
+}
+
+/// Where an act is in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub gates: usize,
+    pub of: usize,
+    /// Gates in which it is not, each with why.
+    pub missing: Vec<String>,
+    /// Some of them were heard lately, so that it is worth waiting.
+    pub answering: bool,
+    /// Gates that do not count any more, for they cannot be ready.
+    pub lapsed: Vec<String>,
+    /// Streams that were cut, and whether all gates have judged theirs.
+    pub cut: u64,
+    pub judged: bool,
+    /// When it was in force on all of them, as far as somebody waited for that.
+    pub at: Option<std::time::Instant>,
+}
+
+impl Status {
+    fn of(value: &Bytes) -> Option<Self> {
+        if value.len() > STATUS_BYTES_MAX {
+            return None;
+        }
+        let status: Self = serde_json::from_slice(value).ok()?;
+        (status.version == 1).then(|| Self { name: shown(&status.name), ..status })
+    }
+}
+
+impl Gates {
+    /// Takes what a gate says. `None`: its key was deleted, for it has left.
+    pub fn take(&mut self, instance: &Instance, value: Option<&Bytes>, stamp_ms: i64) {
+        let Some(value) = value else {
+            self.heard.remove(instance);
+            return;
+        };
+        self.at(stamp_ms);
+        // What cannot be read says nothing, and what was said before grows old.
+        let Some(status) = Status::of(value) else { return };
+        if self.heard.len() >= GATES_MAX && !self.heard.contains_key(instance) && !self.forget_one() {
+            let until_ms = stamp_ms.saturating_add(counts_ms(&status));
+            self.unheard_until_ms = self.unheard_until_ms.max(Some(until_ms));
+            return;
+        }
+        self.heard.insert(instance.clone(), Heard { status, stamp_ms });
+    }
+
+    /// Makes room: of the gates that do not count any more the one goes that has been silent for longest.
+    fn forget_one(&mut self) -> bool {
+        let lapsed = self.heard.iter().filter(|(_, heard)| self.is_lapsed(heard));
+        let silent = lapsed.min_by_key(|(_, heard)| heard.stamp_ms).map(|(instance, _)| instance.clone());
+        silent.is_some_and(|instance| self.heard.remove(&instance).is_some())
+    }
+
+    /// The cluster's time, as every message shows it. Messages come in order: one from long before the last tells that a
+    /// clock of the cluster's is wrong, this one or the one before.
+    pub fn at(&mut self, stamp_ms: i64) {
+        if stamp_ms.saturating_add(SLACK_MS) < self.now_ms {
+            self.doubted_ms = self.doubted_ms.max(Some(self.now_ms));
+        }
+        self.now_ms = self.now_ms.max(stamp_ms);
+    }
+
+    /// What this gate would be told to be silent for.
+    pub fn every_ms(&self) -> u64 {
+        let gates = self.heard.values().filter(|heard| !self.is_lapsed(heard)).count();
+        let gates = u64::try_from(gates).unwrap_or(u64::MAX);
+        EVERY_MIN_MS.max(gates.saturating_mul(1_000) / STATUSES_A_SECOND)
+    }
+
+    pub fn heard(&self) -> impl Iterator<Item = (&Instance, &Heard)> {
+        self.heard.iter()
+    }
+
+    pub fn of(&self, instance: &Instance) -> Option<&Heard> {
+        self.heard.get(instance)
+    }
+
+    /// How many streams each gate has cut so far.
+    pub fn cuts(&self) -> BTreeMap<Instance, u64> {
+        self.heard.iter().map(|(instance, heard)| (instance.clone(), heard.status.cut)).collect()
+    }
+
+    /// Which gates have everything up to `seq` in force. `act`: whose refusal counts; `cuts`: as they were before.
+    pub fn reach(&self, seq: u64, act: &ActId, cuts: &BTreeMap<Instance, u64>) -> Reach {
+        let mut reach = Reach { judged: true, ..Reach::default() };
+        for (instance, heard) in &self.heard {
+            let (status, silent_ms) = (&heard.status, self.silent_ms(heard));
+            if self.is_lapsed(heard) {
+                reach.lapsed.push(format!("{} (last seen {} ago)", status.name, span(silent_ms)));
+                continue;
+            }
+            reach.of += 1;
+            let is_late = u64::try_from(silent_ms).unwrap_or(0) > status.every_ms.saturating_mul(LATE);
+            match (status.in_force >= seq, status.refused.get(act.as_str())) {
+                (true, None) if status.refused_more > 0 => {
+                    let more = status.refused_more;
+                    reach.missing.push(format!("{} (it refuses {more} acts more than it names)", status.name));
+                }
+                (true, None) => {
+                    reach.gates += 1;
+                    reach.judged &= status.judged >= seq;
+                    reach.cut += status.cut.saturating_sub(cuts.get(instance).copied().unwrap_or(status.cut));
+                }
+                (true, Some(why)) => reach.missing.push(format!("{} (it refuses it: {})", status.name, shown(why))),
+                (false, _) if is_late => {
+                    reach.missing.push(format!("{} (last seen {} ago)", status.name, span(silent_ms)));
+                }
+                (false, _) => {
+                    reach.answering = true;
+                    reach.missing.push(format!("{} (it answers, and has not put it in force)", status.name));
+                }
+            }
+        }
+        if reach.of == 0 {
+            reach.missing.push("any gate (none was heard lately that could be ready)".to_owned());
+        }
+        if self.unheard_until_ms.is_some_and(|until_ms| self.now_ms <= until_ms) {
+            reach.missing.push(format!("gates beyond the first {GATES_MAX} (nobody keeps what they say)"));
+        }
+        reach
+    }
+
+    /// It cannot be ready any more.
+    fn is_lapsed(&self, heard: &Heard) -> bool {
+        let since_ms = self.doubted_ms.map_or(heard.stamp_ms, |doubted_ms| heard.stamp_ms.max(doubted_ms));
+        self.now_ms.saturating_sub(since_ms) > counts_ms(&heard.status)
+    }
+
+    fn silent_ms(&self, heard: &Heard) -> i64 {
+        self.now_ms.saturating_sub(heard.stamp_ms).max(0)
+    }
+}
+
+/// How long a gate counts after it was heard.
+fn counts_ms(status: &Status) -> i64 {
+    i64::try_from(status.max_override_age_ms).unwrap_or(i64::MAX).saturating_add(SLACK_MS)
+}
+
+/// A span as people say it.
+fn span(ms: i64) -> String {
+    match ms / 1_000 {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+    use crate::acts::Kind;
+
+    fn status(name: &str, in_force: u64) -> Status {
+        Status {
+            version: 1,
+            name: name.to_owned(),
+            boot: 1,
+            ready: true,
+            generation: 3,
+            digest: "d".to_owned(),
+            in_force,
+            newest_act: None,
+            acts: 1,
+            refused: BTreeMap::new(),
+            refused_more: 0,
+            judged: in_force,
+            cut: 0,
+            max_override_age_ms: 600_000,
+            every_ms: 3_000,
+            time_ms: 0,
+        }
+    }
+
+    fn value(status: &Status) -> Bytes {
+        serde_json::to_vec(status).unwrap().into()
+    }
+
+    fn instance(number: u64) -> Instance {
+        Instance::parse(&format!("{number:016x}")).unwrap()
+    }
+
+    fn id() -> ActId {
+        ActId::new(Kind::Revoke, 1_795_165_200_000, 7)
+    }
+
+    #[test]
+    fn every_gate_that_may_be_ready_counts() {
+        let mut gates = Gates::default();
+        gates.take(&instance(7), Some(&value(&status("gw-7", 10))), 959_000);
+        gates.take(&instance(1), Some(&value(&status("gw-1", 20))), 1_000_000);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 19))), 1_000_000);
+        gates.at(1_000_000);
+        let reach = gates.reach(20, &id(), &gates.cuts());
+        assert_eq!((reach.gates, reach.of, reach.answering), (1, 3, true));
+        assert_eq!(reach.missing, ["gw-2 (it answers, and has not put it in force)", "gw-7 (last seen 41 s ago)"]);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 21))), 1_001_000);
+        gates.at(959_000 + 630_000);
+        let reach = gates.reach(20, &id(), &gates.cuts());
+        assert_eq!((reach.gates, reach.of), (2, 3), "gw-7 may be ready for as long as its lease and the slack go");
+        gates.at(959_000 + 630_001);
+        let reach = gates.reach(20, &id(), &gates.cuts());
+        assert_eq!((reach.gates, reach.of, reach.lapsed.len()), (2, 2, 1), "{reach:?}");
+        gates.take(&instance(1), None, 0);
+        assert_eq!(gates.reach(20, &id(), &gates.cuts()).of, 1, "it has left");
+    }
+
+    #[test]
+    fn a_gate_that_refuses_the_act_is_missing() {
+        let mut refusing = status("gw-3", 30);
+        refusing.refused.insert(id().to_string(), "no app `x`\nthere".to_owned());
+        let mut gates = Gates::default();
+        gates.take(&instance(3), Some(&value(&refusing)), 0);
+        let reach = gates.reach(20, &id(), &BTreeMap::new());
+        assert_eq!(reach.missing, ["gw-3 (it refuses it: no app `x`\u{fffd}there)"]);
+        assert!(!reach.answering, "there is nothing to wait for");
+    }
+
+    #[test]
+    fn cut_streams_are_counted_from_what_was_before() {
+        let mut gates = Gates::default();
+        gates.take(&instance(1), Some(&value(&Status { cut: 7, ..status("gw-1", 1) })), 0);
+        let before = gates.cuts();
+        let cut = Status { cut: 12, judged: 19, ..status("gw-1", 20) };
+        gates.take(&instance(1), Some(&value(&cut)), 0);
+        gates.take(&instance(2), Some(&value(&Status { cut: 100, ..status("gw-2", 20) })), 0);
+        let reach = gates.reach(20, &id(), &before);
+        assert_eq!((reach.cut, reach.judged), (5, false), "what gw-2 cut in all its life is not of this act");
+    }
+
+    #[test]
+    fn what_no_gate_of_ours_would_say_says_nothing() {
+        let mut gates = Gates::default();
+        gates.take(&instance(1), Some(&value(&status("gw-1", 5))), 0);
+        let long = value(&Status { name: "x".repeat(STATUS_BYTES_MAX), ..status("gw-1", 99) });
+        let other = value(&Status { version: 2, ..status("gw-1", 99) });
+        for bad in [Bytes::from_static(b"{"), Bytes::from_static(b"[1]"), long, other] {
+            gates.take(&instance(1), Some(&bad), 0);
+        }
+        assert_eq!(gates.of(&instance(1)).unwrap().status.in_force, 5);
+        for number in 0..5_000 {
+            gates.take(&instance(number), Some(&value(&status("x", 1))), 0);
+        }
+        assert_eq!(gates.heard().count(), GATES_MAX);
+        assert!(gates.every_ms() >= 50_000, "a large fleet says less often: {}", gates.every_ms());
+    }
+
+    #[test]
+    fn dead_gates_make_room_for_live_ones() {
+        let mut gates = Gates::default();
+        for number in 1..=3_000 {
+            gates.take(&instance(number), Some(&value(&status("dead", 1))), 1_000);
+        }
+        let said = |reach: Reach| reach.missing.iter().any(|why| why.contains("beyond the first 2000"));
+        assert!(said(gates.reach(1, &id(), &gates.cuts())), "those that were dropped may be ready");
+        gates.at(1_000 + 630_001);
+        gates.take(&instance(9_000), Some(&value(&status("gw-live", 4))), 700_000);
+        assert_eq!(gates.heard().count(), GATES_MAX);
+        let reach = gates.reach(5, &id(), &gates.cuts());
+        assert_eq!(reach.missing, ["gw-live (it answers, and has not put it in force)"]);
+        assert_eq!(gates.every_ms(), EVERY_MIN_MS, "the dead do not make the living silent");
+    }
+
+    #[test]
+    fn no_gate_is_not_every_gate() {
+        let mut gates = Gates::default();
+        assert_eq!(gates.reach(1, &id(), &gates.cuts()).missing.len(), 1, "none was ever heard");
+        gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000);
+        gates.at(90_000_000);
+        let reach = gates.reach(2, &id(), &gates.cuts());
+        assert_eq!((reach.of, reach.lapsed.len(), reach.missing.len()), (0, 1, 1), "{reach:?}");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_makes_nobody_lapse() {
+        let mut gates = Gates::default();
+        gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000_000);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 5))), 90_000_000);
+        assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 1, "by that clock alone it has ended");
+        gates.at(90_000_000 - SLACK_MS);
+        assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 1, "clocks may be so far apart");
+        gates.at(1_002_000);
+        let reach = gates.reach(5, &id(), &gates.cuts());
+        assert_eq!((reach.of, reach.missing.len(), reach.lapsed.len()), (2, 1, 0), "{reach:?}");
+        gates.at(90_000_000 + 630_001);
+        assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 2, "its lease has ended by either clock");
+    }
+}
