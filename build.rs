@@ -34,10 +34,10 @@ fn main() -> Result<(), Failure> {
     let mut listing = format!("static EMBEDDED: [Embedded; {}] = [\n", paths.len());
     for path in paths {
         let compact = read(&path)?;
-        let target = out.join(format!("{}.catalog", compact.product));
-        fs::write(&target, postcard::to_allocvec(&compact)?)?;
-        let (product, release) = (&compact.product, &compact.release);
-        writeln!(listing, "    Embedded::new({product:?}, {release:?}, include_bytes!({target:?})),")?;
+        let (product, release, name) = (&compact.product, &compact.release, format!("{}.catalog", compact.product));
+        fs::write(out.join(&name), postcard::to_allocvec(&compact)?)?;
+        // Beside the listing, wherever the folder is moved to.
+        writeln!(listing, "    Embedded::new({product:?}, {release:?}, include_bytes!({name:?})),")?;
     }
     listing.push_str("];\n");
     fs::write(out.join("catalogs.rs"), listing)?;

@@ -327,6 +327,10 @@ pub fn warnings(config: &Config) -> Warnings {
         say(gate.channel_types_prefix, "channel_types: prefix", "channels are shared: the product renames their ids");
     }
     unsound.extend(bare_tokens(config));
+    unsound.extend(config.bucket.as_ref().filter(|bucket| bucket.is_in_the_clear()).map(|_| {
+        "overrides: the bucket is reached in the clear: whoever is on the way can take acts back; write `tls`"
+            .to_owned()
+    }));
     let bypass =
         |gate: &crate::config::model::Gate| Bypass { gate: gate.name.clone(), kind: gate.bypass.as_str().into() };
     Warnings { unsound, bypass: config.gates.iter().map(bypass).collect(), observe: Vec::new() }

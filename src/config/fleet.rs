@@ -145,6 +145,11 @@ impl Bucket {
             start: Start::Known,
         }
     }
+
+    /// What is said to the cluster crosses a network as it is.
+    pub fn is_in_the_clear(&self) -> bool {
+        self.tls.is_none() && !self.servers.iter().all(NatsServer::is_loopback)
+    }
 }
 
 fn servers(context: &Context<'_>, written: impl Iterator<Item = Spanned<String>>, at: At) -> Option<Vec<NatsServer>> {
@@ -224,8 +229,7 @@ fn login(
 
 /// A password goes to whoever answers at the address. Credentials do not: what is shown is a signature.
 fn no_password_in_the_clear(context: &Context<'_>, bucket: &Bucket) {
-    let in_the_clear = bucket.tls.is_none() && !bucket.servers.iter().all(NatsServer::is_loopback);
-    if in_the_clear && matches!(bucket.login, Login::Password { .. }) {
+    if bucket.is_in_the_clear() && matches!(bucket.login, Login::Password { .. }) {
         let help = "add `tls: {ca: ...}`, or write `credentials: {file: ...}`, of which only a signature is shown";
         context.error(bucket.at, "the password would go to the servers in the clear", help);
     }

@@ -265,6 +265,11 @@ fn gates(loaded: &Loaded) -> Vec<Problem> {
             );
         }
     }
+    if let Some(bucket) = config.bucket.as_ref().filter(|bucket| bucket.is_in_the_clear()) {
+        let message = "the bucket is reached in the clear: whoever is on the way to it can take acts back";
+        problems
+            .push(Problem::warning(&file, bucket.at, message).help("add `tls: {ca: ...}`, or write tls:// servers"));
+    }
     if let Ok(text) = std::fs::read_to_string(&file) {
         crate::problem::fill_snippets(&mut problems, &text);
     }

@@ -10,6 +10,10 @@ use crate::authz::policy::store::Content;
 use crate::control::overrides::{NotWritten, Overrides};
 use crate::control::reload::TryOut;
 
+/// How often parts of a batch are judged until each act is kept out for itself alone. What is left then is judged by the
+/// part: of a flood of broken acts some sound ones are refused as well, and tried again when the policy changes.
+const TRIES_MAX: usize = 256;
+
 /// What the snapshot in force must say of an act before a message counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
@@ -87,16 +91,20 @@ impl Applied {
         let change = |act: &Act| -> (Arc<Path>, Content) {
             (overrides.file(&act.id).into(), Content::Text(Arc::clone(&act.text)))
         };
-        let Some(faults) = try_out.faults(acts.iter().map(change).collect()) else {
+        let faults = |acts: &[&Act]| {
+            let faults = try_out.faults(acts.iter().map(|act| change(act)).collect())?;
+            let told = |act: &Act| {
+                let file = overrides.file(&act.id);
+                faults.iter().find(|(path, _)| **path == *file).map(|(_, problem)| problem.message.clone())
+            };
+            Some(acts.iter().map(|act| told(act)).collect())
+        };
+        let Some(sorted) = sort_out(acts, faults) else {
             self.failed = Some("the loader is gone".to_owned());
             return;
         };
-        for act in acts {
-            let file = overrides.file(&act.id);
-            if let Some((_, problem)) = faults.iter().find(|(path, _)| **path == *file) {
-                self.refused.push((act, problem.message.clone()));
-                continue;
-            }
+        self.refused.extend(sorted.refused);
+        for act in sorted.fit {
             match overrides.mirror(&act) {
                 Ok(()) => {
                     self.expect.insert(act.id.clone(), Expect::Text(digest(&act.text)));
@@ -108,6 +116,45 @@ impl Applied {
     }
 }
 
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sorted {
+    fit: Vec<Act>,
+    /// With the reason.
+    refused: Vec<(Act, String)>,
+}
+
+/// Which acts fit into force together, and why the others do not. The loader blames every file that may be the cause of
+/// a fault; so that no act is kept out for another that came with it, a part with a fault is tried in halves, each
+/// beside what was found to fit. `faults` says for each act why it would be kept out. `None`: it cannot say.
+fn sort_out(acts: Vec<Act>, mut faults: impl FnMut(&[&Act]) -> Option<Vec<Option<String>>>) -> Option<Sorted> {
+    let Sorted { mut fit, mut refused } = Sorted::default();
+    let (mut parts, mut tries) = (vec![acts], 0);
+    while let Some(mut part) = parts.pop() {
+        tries += 1;
+        let told = faults(&fit.iter().chain(&part).collect::<Vec<_>>())?;
+        if told.iter().all(Option::is_none) {
+            fit.append(&mut part);
+        } else if part.len() > 1 && tries < TRIES_MAX {
+            let second = part.split_off(part.len() / 2);
+            parts.extend([second, part]);
+        } else {
+            // What fitted before does not make room for what comes now.
+            let displaces = told.iter().take(fit.len()).find_map(Option::as_ref);
+            let mut own: Vec<Option<String>> = told.get(fit.len()..).unwrap_or_default().to_vec();
+            if let Some(why) = displaces {
+                own.iter_mut().for_each(|told| *told = Some(told.take().unwrap_or_else(|| why.clone())));
+            }
+            for (act, why) in part.into_iter().zip(own) {
+                match why {
+                    Some(why) => refused.push((act, why)),
+                    None => fit.push(act),
+                }
+            }
+        }
+    }
+    Some(Sorted { fit, refused })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -117,6 +164,61 @@ mod tests {
 
     fn act(text: &str) -> Act {
         Act { id: ActId::new(Kind::Revoke, 1_795_165_200_000, 1), text: text.into() }
+    }
+
+    fn many(count: u32) -> Vec<Act> {
+        (0..count)
+            .map(|n| Act { id: ActId::new(Kind::Revoke, 1_795_165_200_000, n), text: n.to_string().into() })
+            .collect()
+    }
+
+    fn texts(acts: &[Act]) -> Vec<&str> {
+        acts.iter().map(|act| &*act.text).collect()
+    }
+
+    /// A loader that blames every act of what it is given where these are in it.
+    fn blames_all_for<'b>(broken: &'b [&'b str]) -> impl FnMut(&[&Act]) -> Option<Vec<Option<String>>> + 'b {
+        |acts| {
+            let is_broken = acts.iter().any(|act| broken.contains(&&*act.text));
+            Some(acts.iter().map(|_| is_broken.then(|| "broken".to_owned())).collect())
+        }
+    }
+
+    #[test]
+    fn an_act_that_does_not_fit_keeps_no_other_out() {
+        for broken in [&["0"][..], &["7"], &["3", "4"], &["0", "9"], &[]] {
+            let Sorted { fit, refused } = sort_out(many(10), blames_all_for(broken)).unwrap();
+            assert_eq!(fit.len() + refused.len(), 10);
+            let refused: Vec<Act> = refused.into_iter().map(|(act, _)| act).collect();
+            assert_eq!(texts(&refused), broken);
+        }
+        assert_eq!(sort_out(many(3), |_| None), None, "nobody says so");
+    }
+
+    #[test]
+    fn of_two_acts_that_do_not_go_together_the_first_stands() {
+        let both = |acts: &[&Act]| {
+            let has = |text: &str| acts.iter().any(|act| &*act.text == text);
+            let clash = has("2") && has("5");
+            Some(acts.iter().map(|act| (clash && &*act.text == "2").then(|| "5 says otherwise".to_owned())).collect())
+        };
+        let Sorted { fit, refused } = sort_out(many(8), both).unwrap();
+        assert_eq!(texts(&fit), ["0", "1", "2", "3", "4", "6", "7"]);
+        assert_eq!(refused.len(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_broken_acts_is_judged_a_bounded_number_of_times() {
+        let all: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();
+        let broken: Vec<&str> = all.iter().map(String::as_str).collect();
+        let (mut tries, mut loader) = (0, blames_all_for(&broken));
+        let counted = |acts: &[&Act]| {
+            tries += 1;
+            loader(acts)
+        };
+        let Sorted { fit, refused } = sort_out(many(5_000), counted).unwrap();
+        assert_eq!((fit.len(), refused.len()), (0, 5_000));
+        assert!(tries < 2 * TRIES_MAX + 64, "{tries}");
     }
 
     #[test]

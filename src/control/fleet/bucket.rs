@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::entry::{Entry, Key, Op, VALUE_BYTES_MAX};
 use super::tls;
+use crate::acts::ActId;
 use crate::config::model::{self, Login};
 
 /// For a connection to one server, TLS and login together. All are tried, in an order drawn anew each time.
@@ -54,6 +55,8 @@ pub enum Lost {
     Unfit(String),
     #[error("the feed of the bucket broke: {0}")]
     Feed(String),
+    #[error("somebody took the act {0} away from this gate's copy of the bucket: all is read anew")]
+    Copy(ActId),
 }
 
 /// Why a value was not written.

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::entry::{Op, act_of};
-use crate::acts::promote::kind_of;
 use crate::acts::{Act, ActId};
 use crate::control::overrides::ACTS_MAX;
 
@@ -133,6 +132,11 @@ impl Known {
         self.held.keys().filter(|id| !self.revisions.contains_key(*id)).cloned().collect()
     }
 
+    /// An act that was put on the disk and that the loader does not see there any more, though the bucket has it.
+    pub fn lost(&self, is_seen: impl Fn(&ActId) -> bool) -> Option<&ActId> {
+        self.held.keys().find(|id| self.revisions.contains_key(*id) && !is_seen(id))
+    }
+
     pub fn held(&self) -> usize {
         self.held.len()
     }
@@ -162,8 +166,8 @@ pub fn digest(text: &str) -> Digest {
 /// Whether an act may be put back into a bucket that lost it. What gives may not: somebody may have taken it back, and
 /// the marker that said so is lost too.
 pub fn may_be_put_back(act: &Act) -> bool {
-    let gives = ["grants:", "install_windows:"].iter().any(|key| act.text.contains(key));
-    !gives && kind_of(act).is_some_and(crate::acts::Kind::only_takes)
+    // A foreign file may say anything under any name: what no command wrote is somebody's to write again.
+    act.id.kind().is_some() && act.only_takes()
 }
 
 #[cfg(test)]
@@ -236,12 +240,27 @@ mod tests {
 
     #[test]
     fn only_what_takes_away_is_put_back() {
-        assert!(may_be_put_back(&act(1, "app: a\nrevocations: []\n")));
-        assert!(!may_be_put_back(&act(1, "app: a\ngrants: []\n")));
-        let grant = Act { id: ActId::new(Kind::Grant, 1_795_165_200_000, 1), text: "app: a\n".into() };
+        let takes = "version: 1\napp: jira/a\nrevocations:\n  - {scopes: all, in: all, reason: \"grants: none\"}\n";
+        let gives = "version: 1\napp: jira/a\ngrants:\n  - {scopes: [a], actors: [app], in: all, tenants: [t]}\n";
+        assert!(may_be_put_back(&act(1, takes)));
+        assert!(!may_be_put_back(&act(1, gives)), "whatever its name says");
+        assert!(!may_be_put_back(&act(1, "app: a")), "nobody knows what it says");
+        let grant = Act { id: ActId::new(Kind::Grant, 1_795_165_200_000, 1), text: gives.into() };
         assert!(!may_be_put_back(&grant));
-        let foreign = Act { id: ActId::parse("by-hand").unwrap(), text: "app: a\nrevocations: []\n".into() };
+        let foreign = Act { id: ActId::parse("by-hand").unwrap(), text: takes.into() };
         assert!(!may_be_put_back(&foreign), "no command wrote it");
+    }
+
+    #[test]
+    fn what_the_bucket_has_and_the_loader_does_not_is_lost() {
+        let (one, two) = (act(1, "one"), act(2, "two"));
+        let mut known = Known::of_disk([&one, &two]);
+        known.begin();
+        put(&mut known, &one, 9);
+        assert_eq!(known.lost(|id| *id == one.id || *id == two.id), None);
+        assert_eq!(known.lost(|_| false), Some(&one.id), "what the bucket lacks cannot be read from it");
+        known.removed(&one.id);
+        assert_eq!(known.lost(|_| false), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One session: from an empty view of the bucket to its loss. Everything it is told comes through one channel, so that
-//! nothing that waits (the disk, a worker, the cluster) keeps it from hearing the rest.
+//! One session: from an empty view of the bucket to its loss. It waits in one place for all that it is told, so that
+//! nothing that takes its time (the disk, a worker, the cluster) keeps it from hearing the rest.
 
 mod say;
 mod whole;
@@ -74,6 +74,8 @@ pub struct Session<'t> {
     link: Link,
     tell: mpsc::UnboundedSender<Told>,
     inbox: Inbox,
+    /// What the bucket delivers, no faster than it is read.
+    entries: mpsc::Receiver<Result<Entry, Lost>>,
     feed: JoinHandle<()>,
     began: Instant,
     queue: VecDeque<Queued>,
@@ -103,22 +105,12 @@ pub struct Session<'t> {
 impl<'t> Session<'t> {
     pub fn begin(task: &'t mut Task, around: &'t Around, link: Link, mut feed: Feed) -> Self {
         let (tell, inbox) = mpsc::unbounded_channel();
-        let (send, mut entries) = mpsc::channel(FEED_MAX);
-        let told = tell.clone();
+        let (send, entries) = mpsc::channel(FEED_MAX);
         let feed = tokio::spawn(async move {
             loop {
                 let next = feed.next().await;
                 let is_last = next.is_err();
                 if send.send(next).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        // Into the one channel, no faster than the session reads.
-        tokio::spawn(async move {
-            while let Some(next) = entries.recv().await {
-                let next = next.map_or_else(Told::Lost, |entry| Told::Entry(Box::new(entry)));
-                if told.send(next).is_err() {
                     return;
                 }
             }
@@ -137,6 +129,7 @@ impl<'t> Session<'t> {
             link,
             tell,
             inbox,
+            entries,
             feed,
             began: Instant::now(),
             queue: VecDeque::new(),
@@ -169,10 +162,16 @@ impl<'t> Session<'t> {
             self.say();
             let told = tokio::select! {
                 told = self.inbox.recv() => told,
+                Some(next) = self.entries.recv() => {
+                    Some(next.map_or_else(Told::Lost, |entry| Told::Entry(Box::new(entry))))
+                }
                 _ = force.changed() => {
                     force.borrow_and_update();
                     self.force_moved();
-                    None
+                    match self.copy_lacks() {
+                        Some(lost) => return lost,
+                        None => None,
+                    }
                 }
                 Some(asked) = self.task.barriers.recv() => {
                     self.barriers.push((Moment::now(), asked));
@@ -357,6 +356,17 @@ impl<'t> Session<'t> {
         again.into_iter().rev().for_each(|queued| self.queue.push_front(queued));
     }
 
+    /// Somebody took an act's file away from this gate's copy. All is read anew, and it stands there again.
+    fn copy_lacks(&self) -> Option<Lost> {
+        if !self.whole || self.batch.is_some() || !self.queue.is_empty() {
+            return None;
+        }
+        let watch = self.around.force.watch();
+        let force = watch.borrow();
+        let lost = self.task.known.lost(|id| force.acts.contains_key(id))?;
+        Some(Lost::Copy(lost.clone()))
+    }
+
     fn force_moved(&mut self) {
         self.check_force();
         let generation = self.around.force.watch().borrow().generation;
@@ -416,6 +426,8 @@ impl<'t> Session<'t> {
     fn passed(&mut self, generation: u64) {
         let Some(batch) = self.batch.take() else { return };
         self.task.progress.settled(batch.seqs);
+        // Readiness tells what the fleet is told, and not later.
+        self.task.look(self.around);
         let (mut judged, tell, seq) =
             ((self.around.judged)(generation), self.tell.clone(), self.task.progress.in_force());
         tokio::spawn(async move {

@@ -174,3 +174,23 @@ fn a_state_folder_that_cannot_be_written_leaves_the_gate_behind_and_enforcing() 
     wait("the act to be in force", || gate.ask(&ask("OPS-1")).reason() == Some("container_revoked"));
     wait("it to be well", || standing(&gate)["problem"].is_null());
 }
+
+#[test]
+#[ignore = "needs nats-server: tests/fleet/run"]
+fn what_somebody_takes_from_the_copy_of_a_running_gate_stands_there_again() {
+    let cluster = Cluster::of_one();
+    let gate = super::gate(&cluster.servers(), "gw-1");
+    says(revoke(&gate, "SEC"), 0, &["1 of 1"]);
+    says(grant(&gate), 0, &["1 of 1"]);
+    let copies = || -> Vec<std::path::PathBuf> {
+        let all =
+            std::fs::read_dir(gate.path("state/fleet/acts")).expect("a folder").map(|entry| entry.expect("an entry"));
+        all.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|name| name == "yaml")).collect()
+    };
+    assert_eq!(copies().len(), 2);
+    copies().iter().for_each(|copy| std::fs::remove_file(copy).expect("it goes"));
+    wait("the copies to be there again", || copies().len() == 2);
+    gate.refuses(&ask("SEC-1"), "container_revoked");
+    gate.passes(&ask_user());
+    says(revoke(&gate, "OPS"), 0, &["1 of 1"]);
+}

@@ -33,6 +33,20 @@ fn a_url_is_enough() {
 }
 
 #[test]
+fn a_bucket_in_the_clear_is_warned_of() {
+    let warned = |overrides: &str| {
+        let config = parsed(overrides, STATE).unwrap();
+        scopegate::app::warnings(&config).unsound.iter().any(|text| text.contains("the bucket is reached in the clear"))
+    };
+    for bare in ["'nats://nats/acts'", "'nats://127.0.0.1,10.0.0.1/acts'", "{servers: ['nats://a'], bucket: acts}"] {
+        assert!(warned(bare), "{bare}");
+    }
+    for sound in ["'nats://127.0.0.1:4222,[::1]:4223/acts'", "'tls://nats/acts'", "state/overrides"] {
+        assert!(!warned(sound), "{sound}");
+    }
+}
+
+#[test]
 fn a_map_says_more() {
     let map = "{servers: ['nats://a', 'nats://b'], bucket: acts, tls: {ca: tls/ca.pem, certificate: tls/own.pem, key: tls/own.key}, \
                credentials: {file: gate.creds}, max_override_age: 15m, gate_name: gw-7, replicas: 5, start: fetched}";
