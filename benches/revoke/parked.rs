@@ -115,7 +115,8 @@ fn gate(folder: &Path, upstream: SocketAddr) -> Running {
         "version: 1\npolicies: policies\noverrides: state/overrides\nstate: state\nsettle: 1ms\ndata_plane: {{threads: 1}}\n\
          admin: {{listen: 'unix:admin.sock'}}\ngates:\n  - name: jira\n    listen: 127.0.0.1:0\n    product: jira\n    \
          identify: [token]\n    bypass: network\n    upstream: http://{upstream}\n    tenant: {{fixed: acme}}\n    \
-         issue_keys: prefix\n    names: as_written\n    limits: {{upstream_connections_max: 10000, connections_max: 10000}}\n"
+         issue_keys: prefix\n    names: as_written\n    limits: {{upstream_connections_max: 10000, connections_max: 10000, \
+         max_connection_age: 1d, max_requests_per_connection: 1000000000}}\n"
     );
     start_configured(folder, &text)
 }
