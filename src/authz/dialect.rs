@@ -4,6 +4,9 @@
 //! no dialect can print a file name or the text of a rule. The class fixes the answer, the reason only its text.
 
 mod atlassian;
+mod bitbucket;
+mod buddy;
+mod github;
 mod outward;
 mod problem;
 mod slack;
@@ -114,6 +117,9 @@ pub fn render(dialect: DialectName, refusal: &Refusal) -> Rendered {
         DialectName::Problem => problem::render(&outward),
         DialectName::Slack => slack::render(&outward),
         DialectName::Atlassian => atlassian::render(&outward, refusal.family),
+        DialectName::Bitbucket => bitbucket::render(&outward),
+        DialectName::Github => github::render(&outward),
+        DialectName::Buddy => buddy::render(&outward),
     };
     rendered.headers.push((DECISION_HEADER, text::header_value(outward.decision)));
     rendered.headers.push((REASON_HEADER, HeaderValue::from_static(outward.code)));
@@ -195,7 +201,14 @@ fn http_status(reason: Reason) -> StatusCode {
 mod tests {
     use super::*;
 
-    const DIALECTS: [DialectName; 3] = [DialectName::Problem, DialectName::Slack, DialectName::Atlassian];
+    const DIALECTS: [DialectName; 6] = [
+        DialectName::Problem,
+        DialectName::Slack,
+        DialectName::Atlassian,
+        DialectName::Bitbucket,
+        DialectName::Github,
+        DialectName::Buddy,
+    ];
 
     fn refusal(reason: Reason) -> Refusal {
         Refusal {

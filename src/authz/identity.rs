@@ -197,8 +197,9 @@ fn identify_by_all<'p>(
             evidence.token(value.as_bytes(), if is_form { Place::Form } else { Place::Json });
         }
     }
-    // An Atlassian product takes `jwt` for evidence, whether this gate does or not.
-    let reads_jwt = gate.identify.connect_jwt || gate.catalog.dialect == DialectName::Atlassian;
+    // Atlassian's products take `jwt` for evidence, whether this gate does or not.
+    let atlassian = matches!(gate.catalog.dialect, DialectName::Atlassian | DialectName::Bitbucket);
+    let reads_jwt = gate.identify.connect_jwt || atlassian;
     if reads_jwt && let Some(jwt) = request.arguments().find("jwt")?.one()? {
         evidence.connect_jwt(&jwt);
     }

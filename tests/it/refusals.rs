@@ -14,11 +14,14 @@ use scopegate::authz::Reason;
 use scopegate::authz::catalog::DialectName;
 use scopegate::authz::dialect::{Container, CredentialFamily, Named, Refusal, Rendered, render};
 
-const DIALECTS: [(&str, DialectName, CredentialFamily); 4] = [
+const DIALECTS: [(&str, DialectName, CredentialFamily); 7] = [
     ("problem", DialectName::Problem, CredentialFamily::OAuth),
     ("slack", DialectName::Slack, CredentialFamily::OAuth),
     ("atlassian-oauth", DialectName::Atlassian, CredentialFamily::OAuth),
     ("atlassian-connect", DialectName::Atlassian, CredentialFamily::Connect),
+    ("bitbucket", DialectName::Bitbucket, CredentialFamily::OAuth),
+    ("github", DialectName::Github, CredentialFamily::OAuth),
+    ("buddy", DialectName::Buddy, CredentialFamily::OAuth),
 ];
 
 #[test]
@@ -60,6 +63,36 @@ fn sample(dialect: DialectName, family: CredentialFamily, reason: Reason) -> Ref
                 "C0EXEC",
                 &["chat:write"],
                 &["channels:history", "files:read"],
+            ),
+            (DialectName::Bitbucket, _) => (
+                "bitbucket/mirror",
+                "acme",
+                "Acme",
+                "putRepository",
+                "repository",
+                "payments",
+                &["repository:write"],
+                &["repository", "project"],
+            ),
+            (DialectName::Github, _) => (
+                "github/triage",
+                "acme",
+                "Acme",
+                "issues/create",
+                "repository",
+                "acme/payments",
+                &["issues=write", "metadata=read"],
+                &["metadata=read"],
+            ),
+            (DialectName::Buddy, _) => (
+                "buddy/deployer",
+                "acme",
+                "Acme",
+                "executions.run",
+                "project",
+                "payments",
+                &["EXECUTION_RUN"],
+                &["EXECUTION_INFO"],
             ),
             (_, CredentialFamily::Connect) => {
                 ("jira/timetracker", "acme", "Acme", "editIssue", "project", "SEC", &["WRITE"], &["READ"])

@@ -206,6 +206,9 @@ pub enum DialectName {
     Problem,
     Slack,
     Atlassian,
+    Bitbucket,
+    Github,
+    Buddy,
 }
 
 /// Case of ids and names: folded for comparison, never in what is sent.

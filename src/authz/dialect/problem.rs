@@ -38,10 +38,16 @@ pub(super) fn render(outward: &Outward<'_>) -> Rendered {
 /// `WWW-Authenticate` for what another credential, or a wider one, would mend.
 pub(super) fn challenge(outward: &Outward<'_>) -> Option<HeaderValue> {
     match outward.reason.class() {
-        Class::Who => Some(HeaderValue::from_static(r#"Bearer realm="scopegate", error="invalid_token""#)),
+        Class::Who => invalid_token(outward),
         Class::Scope => Some(insufficient_scope(outward)),
         Class::Container | Class::Terms | Class::Operation | Class::Request | Class::ForNow => None,
     }
+}
+
+/// The challenge that a 401 must carry (RFC 9110 §15.5.2), for dialects that tell a missing scope in their own way.
+pub(super) fn invalid_token(outward: &Outward<'_>) -> Option<HeaderValue> {
+    let who = outward.reason.class() == Class::Who;
+    who.then(|| HeaderValue::from_static(r#"Bearer realm="scopegate", error="invalid_token""#))
 }
 
 fn insufficient_scope(outward: &Outward<'_>) -> HeaderValue {
