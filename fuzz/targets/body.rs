@@ -1,4 +1,5 @@
-//! A body under arbitrary headers: what is accepted holds each JSON key once, and whatever stands in it is found there.
+//! A body under arbitrary headers: what is accepted holds each key and field once, and whatever stands in it is found
+//! there.
 
 #![no_main]
 
@@ -6,6 +7,7 @@ use std::collections::HashMap;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use scopegate::authz::request::json::Value;
+use scopegate::authz::request::multipart::Fields;
 use scopegate::authz::request::query::Pairs;
 use scopegate::authz::request::{BodyFacts, Found, parse_body};
 use scopegate_fuzz::{headers, split};
@@ -27,6 +29,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             }
         }
         Ok(BodyFacts::Form(pairs)) => check_form(pairs),
+        Ok(BodyFacts::Multipart(fields)) => check_fields(&fields),
         Ok(BodyFacts::Empty | BodyFacts::NotHeld) => assert!(body.is_empty(), "a body was taken for none"),
         Err(_) => {}
     }
@@ -70,6 +73,18 @@ fn with_a_second(body: &[u8], key: &str) -> Vec<u8> {
     let open = body.trim_ascii_end().strip_suffix(b"}").expect("an object ends in a brace");
     let escaped: String = key.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     [open, format!(",\"{escaped}\":null}}").as_bytes()].concat()
+}
+
+/// A field that stands there is found with its text, or refused; no name stands there twice.
+fn check_fields(fields: &Fields<'_>) {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, text) in fields.iter() {
+        assert!(!names.contains(&name), "{name} stands there twice");
+        names.push(name);
+        if let Ok(found) = fields.find(name) {
+            assert_eq!(found, Found::One(text.into()), "{name} is not found");
+        }
+    }
 }
 
 fn check_form(pairs: Pairs<'_>) {

@@ -9,6 +9,7 @@ pub mod compact;
 pub mod compile;
 pub mod container;
 pub mod file;
+pub mod items;
 pub mod links;
 pub mod load;
 pub mod matcher;
@@ -177,6 +178,8 @@ pub struct Operation {
     /// Every scope in any line, and the guards.
     pub all_scopes: ScopeSet,
     pub touches: Touches,
+    /// The lists of a JSON body in whose items places stand.
+    pub items: Box<[items::Items]>,
     /// Those of the catalog's `tenant_arguments` that the vendor describes for this operation.
     pub tenant_arguments: Box<[TenantArgument]>,
     /// What narrows the variant fact, besides the container itself.
@@ -280,6 +283,16 @@ pub enum PlaceAt {
     Header(http::HeaderName),
     /// A JSON pointer into the body (RFC 6901).
     Body(Box<str>),
+    /// The keys of the object at such a pointer.
+    Keys(Box<str>),
+    /// A pointer with `*` in it, which stands for each item of a list and each member of an object. What it finds is
+    /// read item by item: see [`items`].
+    InItems {
+        pointer: Box<str>,
+        keys: bool,
+    },
+    /// A text field of a multipart body.
+    Multipart(Box<str>),
     /// Slack: in the query, a form or the top level of a JSON body, but in one of them.
     Argument(Box<str>),
 }

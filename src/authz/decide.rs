@@ -447,7 +447,12 @@ impl<'c> Case<'c> {
             PlaceAt::Argument(name) | PlaceAt::Query(name) => {
                 tenant_arguments(std::slice::from_ref(name), tenant, self.request, self.facts)
             }
-            PlaceAt::Path(_) | PlaceAt::Header(_) | PlaceAt::Body(_) => Err(Reason::UnknownTenant),
+            PlaceAt::Path(_)
+            | PlaceAt::Header(_)
+            | PlaceAt::Body(_)
+            | PlaceAt::Keys(_)
+            | PlaceAt::InItems { .. }
+            | PlaceAt::Multipart(_) => Err(Reason::UnknownTenant),
         })
     }
 

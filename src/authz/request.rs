@@ -8,6 +8,7 @@ mod body;
 pub mod form;
 mod head;
 pub mod json;
+pub mod multipart;
 pub mod query;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use argument::{Found, argument};
+pub(in crate::authz) use argument::{keys_of, values_of};
 pub use body::{BodyFacts, parse_body};
 use query::Pairs;
 

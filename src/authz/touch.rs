@@ -57,8 +57,8 @@ pub enum ContainerList<'r> {
     Many(Vec<ContainerRef<'r>>),
 }
 
-/// The most containers one request may name.
-pub const CONTAINERS_MAX: usize = 1_000;
+/// The most containers one request may name: a full batch of Jira's, 1,000 issues, and where they go.
+pub const CONTAINERS_MAX: usize = 1_100;
 
 impl<'r> ContainerList<'r> {
     pub fn one(container: ContainerRef<'r>) -> Self {

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Method;
-use scopegate::authz::catalog::links::Place;
 use scopegate::authz::catalog::load::Source;
 use scopegate::authz::catalog::matcher::{Found, Parameters};
+use scopegate::authz::catalog::{self, links::Place};
 use scopegate::authz::catalog::{
     Absent, ActorRule, Catalog, Needs, Operation, PlaceAt, Reading, ScopeClass, ScopeSide, Touches, VariantMask,
     builtin,
@@ -434,7 +434,17 @@ fn a_new_issue_is_located_in_its_body() {
     assert!(key.group.is_some() && key.group == id.group, "both together count as the tenant");
     assert!(at("/fields/parent/id").present_is_tenant);
     assert_eq!(at("/fields/parent/key").reading, Reading::IssueKey);
-    assert!(matches!(operation(&jira, "createIssues").touches, Touches::Tenant { .. }));
+    // Each of several issues is looked at by itself, in the same places.
+    let Touches::Containers(several) = &operation(&jira, "createIssues").touches else { panic!("createIssues") };
+    let pointers = |places: &[catalog::Place]| -> BTreeSet<String> {
+        let each = places.iter().map(|place| match &place.at {
+            PlaceAt::Body(pointer) => pointer.to_string(),
+            PlaceAt::InItems { pointer, keys: false } => pointer.replacen("/issueUpdates/*", "", 1),
+            other => panic!("{other:?}"),
+        });
+        each.collect()
+    };
+    assert_eq!(pointers(places), pointers(several));
     assert!(!operation(&jira, "getIssue").body);
 }
 
@@ -756,6 +766,40 @@ fn an_overlay_adds_to_the_links_of_its_catalog() {
     assert!(is_link("list", "next") && is_link("list", "self") && is_link("put", "self"));
     assert!(!is_link("put", "next"), "what stays wins");
     assert_eq!(own.links.redirects.len(), 1);
+}
+
+#[test]
+fn places_stand_in_lists_and_in_the_keys_of_objects() {
+    let with = |place: &str| parse(&OWN.replace("{kind: team, path: team}", place), None);
+    let at = |place: &str| {
+        let own = with(place).unwrap();
+        let put = operation(&own, "put");
+        let Touches::Containers(places) = &put.touches else { panic!("{place}") };
+        assert!(put.body, "{place}");
+        (places[0].at.clone(), put.items.len())
+    };
+    assert_eq!(at("{kind: team, body: /a/b}"), (PlaceAt::Body("/a/b".into()), 0));
+    assert_eq!(at("{kind: team, keys: /a/b}"), (PlaceAt::Keys("/a/b".into()), 0));
+    let items = |pointer: &str, keys| (PlaceAt::InItems { pointer: pointer.into(), keys }, 1);
+    assert_eq!(at("{kind: team, body: '/a/*/b'}"), items("/a/*/b", false));
+    assert_eq!(at("{kind: team, body: '/*'}"), items("/*", false));
+    assert_eq!(at("{kind: team, keys: '/a/*'}"), items("/a/*", true));
+    for (place, said) in [
+        ("{kind: team, body: a/b}", "it starts with `/`"),
+        ("{kind: team, body: '*/a'}", "it starts with `/`"),
+        ("{kind: team, body: '/a*/b'}", "does not stand alone"),
+        ("{kind: team, keys: '/**'}", "does not stand alone"),
+        ("{kind: team, body: /a, keys: /a}", "exactly one of"),
+        ("{kind: team}", "exactly one of"),
+        ("{kind: team, path: team, as: move_target}", "in queries and bodies alone"),
+        ("{kind: team, header: x-team, as: move_target}", "in queries and bodies alone"),
+    ] {
+        let problems = with(place).expect_err(place);
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{place}: {problems:?}");
+    }
+    let remover = "version: 1\noverlay: own\nremovers: [{operation: put, body: '/a/*'}]\n";
+    let problems = parse(OWN, Some(remover)).unwrap_err();
+    assert!(problems[0].contains("not looked for in the items"), "{problems:?}");
 }
 
 #[test]

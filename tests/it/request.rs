@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
+use scopegate::authz::catalog::items::Items;
 use scopegate::authz::catalog::pattern::Pattern;
 use scopegate::authz::catalog::{Absent, ActorRule, KindId, PlaceAt, VocabularySet};
 use scopegate::authz::catalog::{
@@ -101,6 +102,7 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         needs: Needs::Unknown,
         guards: Box::default(),
         all_scopes: ScopeSet::EMPTY,
+        items: Items::of(&places),
         touches: Touches::Containers(places.into()),
         tenant_arguments: Box::default(),
         variant_sources: variant_sources.into(),

@@ -188,6 +188,8 @@ pub enum PlaceAt {
     Header(Word),
     Body(Word),
     Argument(String),
+    Keys(Word),
+    Multipart(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -252,6 +254,8 @@ pub enum Reading {
     IssueKey,
     /// A Slack conversation: the first letter may tell its type.
     Conversation,
+    /// Where Jira's bulk move puts issues: a project, an issue type and perhaps a parent, parted by commas.
+    MoveTarget,
 }
 
 /// What an absent place means.

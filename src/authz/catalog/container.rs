@@ -3,6 +3,7 @@
 //! It reads only places that the catalog lists. What cannot be told is `tenant`, `Unknown` or every variant;
 //! what can be read in two ways is refused. Nothing here asks whether a container exists.
 
+mod located;
 mod reading;
 
 use std::borrow::Cow;
@@ -12,7 +13,8 @@ use super::{Absent, KindId, Operation, Place, PlaceAt, Reading, Touches, Variant
 use crate::authz::gate::GateRules;
 use crate::authz::path::decode_segment;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument};
-use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerName, ContainerRef, Reach, Touched};
+use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
+use located::Located;
 pub use reading::comparison_form;
 use reading::{UNREADABLE, container, conversation, issue};
 
@@ -56,13 +58,15 @@ fn locate_all<'r>(
     request: &'r RequestView<'_>,
     facts: &'r Facts<'_>,
 ) -> Result<Touched<'r>, BadRequest> {
-    let mut located =
-        Located { containers: None, named: 0, whole_tenant: false, groups_seen: 0, told: VariantMask::NONE };
     let places: &[Place] = match &operation.touches {
         Touches::Containers(places) => places,
         Touches::Nothing { .. } | Touches::Tenant { .. } => &[],
     };
+    let mut located = Located::of(gate, operation, places);
     for place in places {
+        if matches!(place.at, PlaceAt::InItems { .. }) {
+            continue;
+        }
         // `update.issuelinks` holds objects: that it stands there is all that is asked of it.
         if place.present_is_tenant
             && let PlaceAt::Body(pointer) = &place.at
@@ -75,118 +79,22 @@ fn locate_all<'r>(
         if place.absent != Absent::Deny {
             check_read_by_all(operation, &place.at, &found, facts)?;
         }
-        located.read(gate, operation, place, found)?;
+        located.read(place, found)?;
     }
+    for items in &operation.items {
+        match facts.body.json()? {
+            Some(body) => located.read_items(items, body)?,
+            None => located.no_items(items)?,
+        };
+    }
+    let told = located.told();
     let reach = match (&operation.touches, located.containers) {
         (Touches::Nothing { .. }, _) => Reach::Nothing,
         (Touches::Containers(_), Some(containers)) if !located.whole_tenant => Reach::Containers(containers),
         (Touches::Containers(_) | Touches::Tenant { .. }, _) => Reach::Tenant,
     };
-    let mut told = located.told;
-    if located.whole_tenant && told != VariantMask::NONE {
-        // Containers that are not named here are reached too, and may be of another type.
-        told = VariantMask(told.0 | possible(operation, VariantMask::ALL).0);
-    }
     let variants = variants(operation, told, parameters, request, facts)?;
     Ok(Touched { reach, variants })
-}
-
-/// What the places read so far tell.
-struct Located<'r> {
-    containers: Option<ContainerList<'r>>,
-    named: usize,
-    whole_tenant: bool,
-    /// Bit per group.
-    groups_seen: u32,
-    /// Variants that some container may have; none while no container tells.
-    told: VariantMask,
-}
-
-impl<'r> Located<'r> {
-    fn read(
-        &mut self,
-        gate: &GateRules,
-        operation: &Operation,
-        place: &Place,
-        found: Found<'r>,
-    ) -> Result<(), BadRequest> {
-        match found {
-            Found::Absent => match place.absent {
-                Absent::Deny => return Err(BadRequest("the container that the operation acts in is missing")),
-                Absent::Tenant => self.whole_tenant = true,
-                Absent::Skip => {}
-            },
-            Found::One(value) => {
-                self.present(place);
-                self.values(gate, operation, place, value)?;
-            }
-            Found::Many(_) if !place.list => {
-                return Err(BadRequest("a container is named several times where one is meant"));
-            }
-            Found::Many(values) => {
-                self.present(place);
-                for value in values {
-                    self.values(gate, operation, place, value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn present(&mut self, place: &Place) {
-        self.whole_tenant |= place.present_is_tenant;
-        if let Some(group) = place.group {
-            let bit = 1_u32.checked_shl(u32::from(group)).unwrap_or(u32::MAX);
-            // Two names of one container may name two: only a look-up could tell.
-            self.whole_tenant |= self.groups_seen & bit != 0;
-            self.groups_seen |= bit;
-        }
-    }
-
-    fn values(
-        &mut self,
-        gate: &GateRules,
-        operation: &Operation,
-        place: &Place,
-        value: Cow<'r, str>,
-    ) -> Result<(), BadRequest> {
-        // A place whose presence alone makes the operation `tenant` holds something else than a container.
-        if place.present_is_tenant {
-            return Ok(());
-        }
-        if !place.list || !value.contains(',') {
-            return self.name(gate, operation, place, value);
-        }
-        match value {
-            Cow::Borrowed(text) => {
-                text.split(',').try_for_each(|item| self.name(gate, operation, place, Cow::Borrowed(item)))
-            }
-            Cow::Owned(text) => {
-                text.split(',').try_for_each(|item| self.name(gate, operation, place, Cow::Owned(item.to_owned())))
-            }
-        }
-    }
-
-    fn name(
-        &mut self,
-        gate: &GateRules,
-        operation: &Operation,
-        place: &Place,
-        text: Cow<'r, str>,
-    ) -> Result<(), BadRequest> {
-        self.named += 1;
-        if self.named > CONTAINERS_MAX {
-            return Err(BadRequest("the request names too many containers"));
-        }
-        let (name, may_be) = name(gate, operation, place.kind, place.reading, text)?;
-        self.told = VariantMask(self.told.0 | may_be.0);
-        let container = ContainerRef { kind: place.kind, name };
-        match &mut self.containers {
-            None => self.containers = Some(ContainerList::one(container)),
-            Some(containers) => containers.push(container),
-        }
-        Ok(())
-    }
 }
 
 /// The container that a text names, and the variants of the operation that it may be; none where it tells none.
@@ -206,6 +114,8 @@ fn name<'r>(
             let (name, may_be) = conversation(gate, kind, text)?;
             Ok((name, possible(operation, may_be)))
         }
+        // What may name several is taken apart before.
+        Reading::MoveTarget => Ok((ContainerName::Unknown, VariantMask::NONE)),
     }
 }
 
@@ -313,6 +223,9 @@ pub(crate) fn find<'r>(
         PlaceAt::Query(name) => request.arguments().find(name),
         PlaceAt::Header(name) => request.header(name),
         PlaceAt::Body(pointer) => facts.body.at(pointer),
+        PlaceAt::Keys(pointer) => facts.body.keys(pointer),
+        PlaceAt::InItems { .. } => Err(BadRequest("what stands in the items of a list is read item by item")),
+        PlaceAt::Multipart(name) => facts.body.field(name),
         PlaceAt::Argument(name) => argument(name, request, facts),
     }
 }

@@ -219,7 +219,7 @@ pub enum TouchesFile {
     Places(Vec<PlaceFile>),
 }
 
-/// Exactly one of `path`, `query`, `header`, `body` and `argument` is written.
+/// Exactly one of `path`, `query`, `header`, `body`, `keys`, `multipart` and `argument` is written.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceFile {
@@ -234,9 +234,18 @@ pub struct PlaceFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub header: Option<Text>,
+    /// A JSON pointer, in which `*` stands for each item of a list and each member of an object.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub body: Option<Text>,
+    /// Such a pointer to an object, whose keys are read.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub keys: Option<Text>,
+    /// A text field of a multipart body.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub multipart: Option<Text>,
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub argument: Option<Text>,

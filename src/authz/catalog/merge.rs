@@ -290,12 +290,15 @@ impl Merge<'_> {
             written.query.as_ref().map(|name| PlaceAt::Query(name.value.clone())),
             written.header.as_ref().map(|name| PlaceAt::Header(word(name, overlay))),
             written.body.as_ref().map(|pointer| PlaceAt::Body(word(pointer, overlay))),
+            written.keys.as_ref().map(|pointer| PlaceAt::Keys(word(pointer, overlay))),
+            written.multipart.as_ref().map(|name| PlaceAt::Multipart(name.value.clone())),
             written.argument.as_ref().map(|name| PlaceAt::Argument(name.value.clone())),
         ]
         .into_iter()
         .flatten();
         let (Some(at), None) = (at.next(), at.next()) else {
-            let message = "a place is exactly one of `path`, `query`, `header`, `body` and `argument`";
+            let message =
+                "a place is exactly one of `path`, `query`, `header`, `body`, `keys`, `multipart` and `argument`";
             self.problems.push(self.sources.problem(spot(&written.kind, overlay), message));
             return None;
         };

@@ -73,6 +73,17 @@ impl<'a> BodyFacts<'a> {
             Self::Form(form) => form.find(name),
             Self::Json(Value::Object(object)) => object.member(name)?.map_or(Ok(Found::Absent), values_of),
             Self::Json(_) => Err(BadRequest("the body is not a JSON object")),
+            Self::Multipart(_) => Err(BadRequest("a multipart body is not read here: send JSON or a form")),
+        }
+    }
+
+    /// A text field of a multipart body.
+    pub fn field<'r>(&'r self, name: &str) -> Result<Found<'r>, BadRequest> {
+        match self {
+            Self::NotHeld => Err(NOT_HELD),
+            Self::Empty => Ok(Found::Absent),
+            Self::Multipart(fields) => fields.find(name),
+            Self::Json(_) | Self::Form(_) => Err(BadRequest("the body must be `multipart/form-data`")),
         }
     }
 
@@ -80,7 +91,9 @@ impl<'a> BodyFacts<'a> {
     pub fn has(&self, pointer: &str) -> Result<bool, BadRequest> {
         match self {
             Self::Json(value) => Ok(!matches!(value.at(pointer)?, None | Some(Value::Null))),
-            Self::NotHeld | Self::Empty | Self::Form(_) => Ok(!matches!(self.at(pointer)?, Found::Absent)),
+            Self::NotHeld | Self::Empty | Self::Form(_) | Self::Multipart(_) => {
+                Ok(!matches!(self.at(pointer)?, Found::Absent))
+            }
         }
     }
 
@@ -94,19 +107,51 @@ impl<'a> BodyFacts<'a> {
                 _ => Err(BadRequest("the body must be JSON")),
             },
             Self::Json(value) => value.at(pointer)?.map_or(Ok(Found::Absent), values_of),
+            Self::Multipart(_) => Err(BadRequest("the body must be JSON")),
+        }
+    }
+
+    /// The keys of the object that a JSON pointer finds.
+    pub fn keys<'r>(&'r self, pointer: &str) -> Result<Found<'r>, BadRequest> {
+        match self.json()? {
+            Some(value) => value.at(pointer)?.map_or(Ok(Found::Absent), keys_of),
+            None => Ok(Found::Absent),
+        }
+    }
+
+    /// The document; none where there is no body.
+    pub fn json(&self) -> Result<Option<&Value<'a>>, BadRequest> {
+        match self {
+            Self::NotHeld => Err(NOT_HELD),
+            Self::Empty => Ok(None),
+            Self::Form(_) | Self::Multipart(_) => Err(BadRequest("the body must be JSON")),
+            Self::Json(value) => Ok(Some(value)),
         }
     }
 }
 
 const NOT_HELD: BadRequest = BadRequest("the body decides, and it was not read");
 
-fn values_of<'r>(value: &'r Value<'_>) -> Result<Found<'r>, BadRequest> {
+/// The one value, or each of a list.
+pub(in crate::authz) fn values_of<'r>(value: &'r Value<'_>) -> Result<Found<'r>, BadRequest> {
     match value {
         Value::Null => Ok(Found::Absent),
         // An empty list is left out by some readers and means "none" to others.
         Value::List(items) if items.is_empty() => Err(BadRequest("a deciding list in the body is empty")),
         Value::List(items) => items.iter().map(scalar).collect::<Result<_, _>>().map(Found::Many),
         _ => scalar(value).map(Found::One),
+    }
+}
+
+/// The keys of an object.
+pub(in crate::authz) fn keys_of<'r>(value: &'r Value<'_>) -> Result<Found<'r>, BadRequest> {
+    match value {
+        Value::Null => Ok(Found::Absent),
+        Value::Object(object) => match object.iter().map(|(key, _)| Cow::Borrowed(key)).collect::<Vec<_>>() {
+            keys if keys.is_empty() => Err(BadRequest("a deciding object in the body is empty")),
+            keys => Ok(Found::Many(keys)),
+        },
+        _ => Err(BadRequest("a deciding member of the body is not an object")),
     }
 }
 

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::query::Pairs;
-use super::{BadRequest, form, json};
+use super::{BadRequest, form, json, multipart};
 
 /// What is known of the body.
 #[derive(Default)]
@@ -18,6 +18,7 @@ pub enum BodyFacts<'a> {
     Empty,
     Json(json::Value<'a>),
     Form(Pairs<'a>),
+    Multipart(multipart::Fields<'a>),
 }
 
 /// A body may hold a credential, so it is never printed.
@@ -28,6 +29,7 @@ impl fmt::Debug for BodyFacts<'_> {
             Self::Empty => "Empty",
             Self::Json(_) => "Json(…)",
             Self::Form(_) => "Form(…)",
+            Self::Multipart(_) => "Multipart(…)",
         })
     }
 }
@@ -43,16 +45,18 @@ pub fn parse_body<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<BodyFacts<'
     match declared_type(headers)? {
         BodyType::Json => Ok(BodyFacts::Json(json::parse(body)?)),
         BodyType::Form => Ok(BodyFacts::Form(form::parse(body)?)),
+        BodyType::Multipart { boundary } => Ok(BodyFacts::Multipart(multipart::parse(body, boundary)?)),
     }
 }
 
-enum BodyType {
+enum BodyType<'h> {
     Json,
     Form,
+    Multipart { boundary: &'h str },
 }
 
 /// The one declared type. `+json` is refused: no product here asks for it, and readers differ over which they take.
-fn declared_type(headers: &HeaderMap) -> Result<BodyType, BadRequest> {
+fn declared_type(headers: &HeaderMap) -> Result<BodyType<'_>, BadRequest> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let value = values.next().ok_or(BadRequest("the body has no `Content-Type`"))?;
     if values.next().is_some() {
@@ -65,10 +69,10 @@ fn declared_type(headers: &HeaderMap) -> Result<BodyType, BadRequest> {
         BodyType::Json
     } else if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         BodyType::Form
-    } else if media_type.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")) {
-        return Err(BadRequest("a multipart body cannot be judged: send JSON or a form"));
+    } else if media_type.eq_ignore_ascii_case("multipart/form-data") {
+        return Ok(BodyType::Multipart { boundary: multipart::boundary(parts.next(), parts.next())? });
     } else {
-        return Err(BadRequest("the body is neither `application/json` nor `application/x-www-form-urlencoded`"));
+        return Err(BadRequest("the body is neither JSON nor a form"));
     };
     match (parts.next(), parts.next()) {
         (None, _) => Ok(declared),
@@ -77,7 +81,7 @@ fn declared_type(headers: &HeaderMap) -> Result<BodyType, BadRequest> {
     }
 }
 
-fn is_utf8_charset(parameter: &str) -> bool {
+pub(super) fn is_utf8_charset(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
     name.eq_ignore_ascii_case("charset") && (value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8"))

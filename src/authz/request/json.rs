@@ -72,6 +72,18 @@ impl<'a> Value<'a> {
     }
 }
 
+impl<'a> Value<'a> {
+    /// Each item of a list, each member of an object. `None`: it is neither.
+    pub fn items(&self) -> Option<impl Iterator<Item = &Self>> {
+        let (list, object) = match self {
+            Self::List(items) => (&items[..], &[][..]),
+            Self::Object(object) => (&[][..], &object.members[..]),
+            Self::Null | Self::Bool(_) | Self::Whole(_) | Self::OtherNumber | Self::Text(_) => return None,
+        };
+        Some(list.iter().chain(object.iter().map(|(_, member)| member)))
+    }
+}
+
 impl<'a> Object<'a> {
     /// The member of that key. A key that only a lenient reader takes for it (`Channel`) refuses the request.
     #[inline]

@@ -139,6 +139,7 @@ fn reading(reading: Reading) -> &'static str {
         Reading::Container => "container",
         Reading::IssueKey => "issue_key",
         Reading::Conversation => "conversation",
+        Reading::MoveTarget => "move_target",
     }
 }
 
@@ -155,7 +156,9 @@ fn place_name(operation: &Operation, at: &PlaceAt) -> (&'static str, String) {
         PlaceAt::Path(index) => ("path", parameter(operation, *index)),
         PlaceAt::Query(name) => ("query", name.to_string()),
         PlaceAt::Header(name) => ("header", name.to_string()),
-        PlaceAt::Body(pointer) => ("body", pointer.to_string()),
+        PlaceAt::Body(pointer) | PlaceAt::InItems { pointer, keys: false } => ("body", pointer.to_string()),
+        PlaceAt::Keys(pointer) | PlaceAt::InItems { pointer, keys: true } => ("keys", pointer.to_string()),
+        PlaceAt::Multipart(name) => ("multipart", name.to_string()),
         PlaceAt::Argument(name) => ("argument", name.to_string()),
     }
 }

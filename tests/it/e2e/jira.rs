@@ -242,6 +242,94 @@ fn an_issue_is_not_moved_into_a_project_by_editing_it() {
 }
 
 #[test]
+fn many_issues_are_judged_by_where_each_of_them_lies() {
+    let gate = tracker(LIMITED);
+    let create = |body: &str| Ask::post(&format!("{API}/issue/bulk")).bearer("tracker").json(body);
+    let in_project = |key: &str| format!(r#"{{"fields":{{"project":{{"key":"{key}"}},"summary":"x"}}}}"#);
+    let updates = |items: &[&str]| format!(r#"{{"issueUpdates":[{}]}}"#, items.join(","));
+    let (own, other) = (in_project("PROJ"), in_project("OTHER"));
+    gate.passes(&create(&updates(&[&own, &in_project("proj")])));
+    for second in [
+        &*other,
+        r#"{"fields":{"summary":"x"}}"#,
+        r#"{"fields":{"parent":{"key":"OTHER-1"}}}"#,
+        r#"{"fields":{"project":{"key":"PROJ"}},"update":{"issuelinks":[]}}"#,
+        "{}",
+    ] {
+        gate.refuses(&create(&updates(&[&own, second])), "container_not_granted");
+        gate.refuses_raw(&create(&updates(&[second, &own])).chunked(), "container_not_granted");
+    }
+    for body in [&*updates(&[]), r#"{"issueUpdates":"x"}"#, &updates(&["null"]), "[]"] {
+        gate.refuses(&create(body), "bad_request");
+    }
+    let ask = |path: &str, body: &str| Ask::post(&format!("{API}{path}")).bearer("tracker").json(body);
+    for (path, list) in [
+        ("/bulk/issues/delete", "selectedIssueIdsOrKeys"),
+        ("/bulk/issues/fields", "selectedIssueIdsOrKeys"),
+        ("/bulk/issues/watch", "selectedIssueIdsOrKeys"),
+        ("/bulk/issues/unwatch", "selectedIssueIdsOrKeys"),
+        ("/issue/bulkfetch", "issueIdsOrKeys"),
+        ("/changelog/bulkfetch", "issueIdsOrKeys"),
+    ] {
+        let ask = |issues: &str| ask(path, &format!(r#"{{"{list}":[{issues}]}}"#));
+        gate.passes(&ask(r#""PROJ-1","proj-2""#));
+        gate.refuses(&ask(r#""PROJ-1","OTHER-2""#), "container_not_granted");
+        gate.refuses(&ask(r#""PROJ-1","10001""#), "container_unresolved");
+        gate.refuses(&ask(r#""PROJ-1",10001"#), "container_unresolved");
+        gate.refuses(&ask(r#""PROJ-1,OTHER-2""#), "bad_request");
+        gate.refuses(&ask(""), "bad_request");
+    }
+    gate.refuses(&ask("/bulk/issues/delete", "{}"), "bad_request");
+    let transition = |issues: &str| {
+        let inputs = format!(r#"[{{"selectedIssueIdsOrKeys":["PROJ-1"]}},{{"selectedIssueIdsOrKeys":[{issues}]}}]"#);
+        ask("/bulk/issues/transition", &format!(r#"{{"bulkTransitionInputs":{inputs}}}"#))
+    };
+    gate.passes(&transition(r#""PROJ-2""#));
+    gate.refuses(&transition(r#""OTHER-2""#), "container_not_granted");
+    gate.refuses(&transition(""), "bad_request");
+}
+
+#[test]
+fn issues_are_moved_only_where_both_their_project_and_the_destination_are_granted() {
+    let gate = tracker(LIMITED);
+    let moved = |mapping: &str| {
+        let body = format!(r#"{{"targetToSourcesMapping":{{{mapping}}}}}"#);
+        Ask::post(&format!("{API}/bulk/issues/move")).bearer("tracker").json(&body)
+    };
+    gate.passes(&moved(r#""PROJ,10001":{"issueIdsOrKeys":["PROJ-1"]}"#));
+    gate.passes(&moved(r#""PROJ,10001,PROJ-9":{"issueIdsOrKeys":["PROJ-1"],"inferFieldDefaults":true}"#));
+    for mapping in [
+        r#""OTHER,10001":{"issueIdsOrKeys":["PROJ-1"]}"#,
+        r#""PROJ,10001":{"issueIdsOrKeys":["OTHER-1"]}"#,
+        r#""PROJ,10001,OTHER-9":{"issueIdsOrKeys":["PROJ-1"]}"#,
+        r#""PROJ,10001":{"issueIdsOrKeys":["PROJ-1"]},"OTHER,10001":{"issueIdsOrKeys":["PROJ-2"]}"#,
+        r#""PROJ,10001":{"issueIdsOrKeys":["PROJ-1"],"targetClassification":[{"projectKeyOrId":"OTHER"}]}"#,
+        r#""10002,10001":{"issueIdsOrKeys":["PROJ-1"]}"#,
+    ] {
+        gate.refuses(&moved(mapping), "container_not_granted");
+    }
+    gate.refuses(&moved(r#""PROJ,10001":{"issueIdsOrKeys":["10001"]}"#), "container_unresolved");
+    for mapping in [
+        r#""PROJ":{"issueIdsOrKeys":["PROJ-1"]}"#,
+        r#""PROJ,10001":{}"#,
+        r#""PROJ,10001":{"issueIdsOrKeys":[]}"#,
+        r#""PROJ,10001":{"issueIdsOrKeys":["PROJ-1"]},"PROJ,1000\u0031":{"issueIdsOrKeys":["OTHER-1"]}"#,
+        "",
+    ] {
+        gate.refuses(&moved(mapping), "bad_request");
+    }
+    let link = |inward: &str, outward: &str| {
+        let body = format!(r#"{{"type":{{"name":"Blocks"}},"inwardIssue":{inward},"outwardIssue":{outward}}}"#);
+        Ask::post(&format!("{API}/issueLink")).bearer("tracker").json(&body)
+    };
+    gate.passes(&link(r#"{"key":"PROJ-1"}"#, r#"{"key":"PROJ-2"}"#));
+    for other in [r#"{"key":"OTHER-1"}"#, r#"{"id":"10001"}"#, r#"{"key":"PROJ-1","id":"10001"}"#, "{}"] {
+        gate.refuses(&link(r#"{"key":"PROJ-1"}"#, other), "container_not_granted");
+        gate.refuses(&link(other, r#"{"key":"PROJ-1"}"#), "container_not_granted");
+    }
+}
+
+#[test]
 fn a_container_that_is_revoked_whole_says_so() {
     let gate = tracker(
         "grants: [{scopes: all, actors: [app], in: all}]\n\

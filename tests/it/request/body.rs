@@ -78,6 +78,7 @@ fn b04_the_type_is_the_declared_one() {
         "application/jsonp",
         "",
         "multipart/form-data; boundary=x",
+        "multipart/mixed; boundary=x",
         "application/octet-stream",
     ] {
         assert!(parse(content_type, body).is_err(), "{content_type}");
@@ -206,13 +207,165 @@ fn b12_text_of_any_script_is_no_reason_to_refuse() {
     assert_eq!(channel(FORM, "channel=A&text=%E6%96%87 文字 a+b"), Some(vec!["A".into()]));
 }
 
+/// A part whose head has these lines.
+fn part(head: &str, content: &str) -> String {
+    format!("--x\r\n{head}\r\n\r\n{content}\r\n")
+}
+
+/// A text field.
+fn text(name: &str, content: &str) -> String {
+    part(&format!("Content-Disposition: form-data; name=\"{name}\""), content)
+}
+
+/// A file, with a type of its own and bytes that are no text.
+fn file(name: &str) -> String {
+    let disposition = format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"a ü.bin\"");
+    part(&format!("{disposition}\r\nContent-Type: application/octet-stream"), "a\0b\n--y\r\nc")
+}
+
+/// The field `queue` of a multipart body of these parts; `None` is a 400.
+fn queue(parts: &[String]) -> Option<Vec<String>> {
+    queue_of("multipart/form-data; boundary=x", &format!("{}--x--\r\n", parts.concat()))
+}
+
+fn queue_of(content_type: &str, body: &str) -> Option<Vec<String>> {
+    let body = parse(content_type, body.as_bytes()).ok()?;
+    let found = body.field("queue").ok()?;
+    Some(found.as_slice().iter().map(|value| value.to_string()).collect())
+}
+
 #[test]
-fn b13_multipart_is_refused() {
-    let body = b"--x\r\nContent-Disposition: form-data; name=\"channel\"\r\n\r\nA\r\n--x--\r\n";
-    assert_eq!(
-        parse("multipart/form-data; boundary=x", body).err().map(|error| error.0.contains("multipart")),
-        Some(true)
+fn b13_a_field_of_a_multipart_body_has_one_reading() {
+    let one = || Some(vec!["A".to_owned()]);
+    assert_eq!(queue(&[text("queue", "A"), text("note", "ü\r\n"), file("file")]), one());
+    assert_eq!(queue(&[text("note", "B"), file("file"), file("other")]), Some(vec![]));
+    assert_eq!(queue(&[text("queue", "")]), Some(vec![String::new()]));
+    for head in [
+        "content-disposition: form-data;name=\"queue\"",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Type: text/plain",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Type: text/plain; charset=utf-8",
+        "Content-Type: text/plain;charset=UTF-8\r\nContent-Disposition: Form-Data; name=\"queue\"",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Length: 1",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Transfer-Encoding: binary",
+    ] {
+        assert_eq!(queue(&[part(head, "A")]), one(), "{head}");
+    }
+    for head in [
+        "",
+        "Content-Disposition: attachment; name=\"queue\"",
+        "Content-Disposition: form-data; name=queue",
+        "Content-Disposition: form-data; name='queue'",
+        "Content-Disposition: form-data; name=\"queue\\\"\"",
+        "Content-Disposition: form-data; name=\"queue%22\"",
+        "Content-Disposition: form-data; name=\"queue\"; name=\"other\"",
+        "Content-Disposition: form-data; name=\"other\"; name*=utf-8''queue",
+        "Content-Disposition: form-data; name=\"queue\" ; x=\"y\"",
+        "Content-Disposition: form-data; name=\"queue",
+        "Content-Disposition: form-data; name=\"\"",
+        "Content-Disposition: form-data; name=\"qu\u{fc}ue\"",
+        "Content-Disposition: form-data",
+        "Content-Disposition: form-data; name=\"other\"\r\nContent-Disposition: form-data; name=\"queue\"",
+        "Content-Disposition: form-data; name=\"other\"\r\n ; name=\"queue\"",
+        "Content-Disposition: form-data; name=\"other\"\nContent-Disposition: form-data; name=\"queue\"",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Type: text/plain; charset=utf-7",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Type: text/plain; charset=utf-16",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Type: application/json",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Transfer-Encoding: base64",
+        "Content-Disposition: form-data; name=\"queue\"\r\nContent-Length: 2",
+        "Content-Disposition: form-data; name=\"queue\"\r\nX-Other: 1",
+        "Content-Disposition: form-data; name=\"_charset_\"",
+    ] {
+        assert_eq!(queue(&[part(head, "A")]), None, "{head}");
+    }
+    for parts in [
+        vec![text("queue", "A"), text("queue", "A")],
+        vec![text("queue", "A"), text("note", "B"), text("note", "B")],
+        vec![text("queue", "A"), text("Queue", "B")],
+        vec![text("queue[]", "A")],
+        vec![text("queue", "A"), file("queue")],
+        vec![file("queue")],
+        vec![file("QUEUE"), file("x")],
+        vec![file("file"), text("queue", "A")],
+        vec![text("queue", "A"), file("file"), text("note", "B")],
+        vec![text("queue", "A\0")],
+        vec![text("queue", "A\r\n")],
+        vec![text("queue", &"A".repeat(64 * 1024 + 1))],
+        (0..101).map(|number| text(&format!("n{number}"), "A")).collect(),
+        vec![],
+    ] {
+        assert_eq!(queue(&parts), None, "{parts:?}");
+    }
+}
+
+#[test]
+fn b13_the_parts_are_set_apart_in_one_way() {
+    let body = format!("{}--x--\r\n", text("queue", "A"));
+    let one = || Some(vec!["A".to_owned()]);
+    for content_type in
+        ["multipart/form-data; boundary=x", "Multipart/Form-Data;boundary=x", "multipart/form-data; boundary=\"x\""]
+    {
+        assert_eq!(queue_of(content_type, &body), one(), "{content_type}");
+    }
+    for content_type in [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\"\"",
+        "multipart/form-data; boundary=y",
+        "multipart/form-data; boundary=x; boundary=y",
+        "multipart/form-data; boundary=x; charset=utf-8",
+        "multipart/form-data; charset=utf-8; boundary=x",
+        "multipart/form-data; boundary=x y",
+        "multipart/form-data; boundary=\"x ",
+        "multipart/form-data; boundary*=utf-8''x",
+        "multipart/mixed; boundary=x",
+        "multipart/related; boundary=x",
+    ] {
+        assert_eq!(queue_of(content_type, &body), None, "{content_type}");
+    }
+    let other = text("queue", "B");
+    for odd in [
+        format!("\r\n{body}"),
+        format!("preamble\r\n{body}"),
+        format!("{body}epilogue"),
+        format!("{body}{other}--x--"),
+        body.replace("--x--", "--x"),
+        body.replace("--x--", "--x-- "),
+        body.replace("\r\n--x--", "\n--x--"),
+        body.replace("\r\n", "\n"),
+        body.replace("--x\r\n", "--x \r\n"),
+        body.replace("\r\nA", "A"),
+        format!("{}{other}--x--\r\n", text("note", "a--x")),
+        format!("{}{other}--x--\r\n", text("note", "a\n--x\r\nb")),
+        format!("{}{other}--x--\r\n", text("note", "a\r\n--xy\r\nb")),
+        "--x--\r\n".to_owned(),
+        "--x".to_owned(),
+        body[..body.len() - 6].to_owned(),
+    ] {
+        assert_eq!(queue_of("multipart/form-data; boundary=x", &odd), None, "{odd:?}");
+    }
+    assert_eq!(queue_of("multipart/form-data; boundary=x", body.trim_end()), one());
+    let long = |length: usize| {
+        let boundary = "b".repeat(length);
+        queue_of(&format!("multipart/form-data; boundary={boundary}"), &body.replace("--x", &format!("--{boundary}")))
+    };
+    assert_eq!((long(70), long(71)), (one(), None));
+}
+
+#[test]
+fn a_multipart_body_is_read_where_the_catalog_says_so_and_nowhere_else() {
+    let multipart = parse(
+        "multipart/form-data; boundary=x",
+        b"--x\r\nContent-Disposition: form-data; name=\"queue\"\r\n\r\nA\r\n--x--",
     );
+    let multipart = multipart.unwrap();
+    assert!(
+        multipart.argument("queue").is_err() && multipart.at("/queue").is_err() && multipart.keys("/queue").is_err()
+    );
+    for (content_type, body) in [(JSON, r#"{"queue":"A"}"#), (FORM, "queue=A")] {
+        assert!(parse(content_type, body.as_bytes()).unwrap().field("queue").is_err(), "{content_type}");
+    }
+    assert_eq!(BodyFacts::Empty.field("queue"), Ok(Found::Absent));
+    assert!(BodyFacts::NotHeld.field("queue").is_err());
 }
 
 #[test]
@@ -271,6 +424,23 @@ proptest! {
     fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = json::parse(&body);
         let _ = parse(FORM, &body).map(|body| body.argument("channel").is_ok());
+        let _ = parse("multipart/form-data; boundary=x", &body).map(|body| body.field("channel").is_ok());
+    }
+
+    /// What is read of a multipart body, a reader that knows no rule but the delimiter's finds too, and nothing else.
+    #[test]
+    fn an_accepted_multipart_body_has_one_reading(
+        body in "(--x\r\n|--x|--|\r\n|\n|Content-Disposition: form-data; name=\"(queue|Queue|a)\"|; filename=\"b\"|Content-Type: text/plain|A|queue| ){0,14}"
+    ) {
+        let body = format!("--x\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\n{body}\r\n--x--");
+        if let Some(read) = queue_of("multipart/form-data; boundary=x", &body) {
+            let lenient = body.replace("\r\n", "\n");
+            let parts = lenient.split("--x").filter_map(|part| part.split_once("\n\n"));
+            let named = parts.filter(|(head, _)| head.to_lowercase().contains("name=\"queue\""));
+            let found: Vec<String> = named.map(|(_, text)| text.trim_end_matches('\n').to_owned()).collect();
+            let read: Vec<String> = read.iter().map(|text| text.trim_end_matches('\n').to_owned()).collect();
+            prop_assert_eq!(read, found, "{:?}", body);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a request touches, and which variants it may be.
 
+use proptest::prelude::*;
 use scopegate::authz::catalog::container::{locate, needs_body};
 use scopegate::authz::catalog::matcher::Parameters;
 use scopegate::authz::request::{BadRequest, parse_body};
-use scopegate::authz::touch::{ContainerName, Reach};
+use scopegate::authz::touch::{CONTAINERS_MAX, ContainerName, Reach};
 
 use super::*;
 
@@ -203,7 +204,7 @@ fn lists_groups_and_presence() {
     {
         assert_eq!(reach(query, body), None, "{query} {body}");
     }
-    let many: Vec<String> = (0..1_001).map(|index| format!("C{index:04}")).collect();
+    let many: Vec<String> = (0..=CONTAINERS_MAX).map(|index| format!("C{index:04}")).collect();
     assert_eq!(reach("", &format!("channels={}", many.join(","))), None, "too many");
 
     let at = |pointer: &str| PlaceAt::Body(pointer.into());
@@ -224,6 +225,135 @@ fn lists_groups_and_presence() {
     assert_eq!(reach(r#"{"fields":{}}"#).as_deref(), Some("tenant"));
     assert_eq!(reach(r#"{"fields":{"project":"PROJ"}}"#), None);
     assert_eq!(reach(r#"{"fields":{"Project":{"key":"PROJ"}}}"#), None);
+}
+
+/// A place in the items of a list.
+fn in_items(pointer: &str, reading: Reading, absent: Absent) -> Place {
+    Place { absent, ..place(PROJECT, PlaceAt::InItems { pointer: pointer.into(), keys: false }, reading) }
+}
+
+/// What a JSON body reaches; `None` is a 400.
+fn reach_of(places: Vec<Place>, body: &str) -> Option<String> {
+    read(&gate(), &operation(places, u8::MAX, vec![]), &[], "", body).map(|read| read.reach).ok()
+}
+
+#[test]
+fn each_item_of_a_list_tells_by_itself_where_it_reaches() {
+    let skip = |pointer, reading| in_items(pointer, reading, Absent::Skip);
+    let places = || {
+        let grouped = |pointer| Place { group: Some(1), ..skip(pointer, Reading::Container) };
+        let by_id =
+            Place { present_is_tenant: true, group: Some(2), ..skip("/all/*/fields/parent/id", Reading::IssueKey) };
+        vec![
+            grouped("/all/*/fields/project/id"),
+            grouped("/all/*/fields/project/key"),
+            Place { group: Some(2), ..skip("/all/*/fields/parent/key", Reading::IssueKey) },
+            by_id,
+        ]
+    };
+    let reach = |items: &str| reach_of(places(), &format!(r#"{{"all":{items}}}"#));
+    let a = r#"{"fields":{"project":{"key":"A1"}}}"#;
+    assert_eq!(reach(&format!("[{a}]")).as_deref(), Some("name:A1"));
+    assert_eq!(reach(&format!(r#"[{a},{{"fields":{{"project":{{"id":7}}}}}}]"#)).as_deref(), Some("name:A1 id:7"));
+    assert_eq!(
+        reach(&format!(r#"[{a},{{"fields":{{"project":{{"key":"B1"}},"parent":{{"key":"C1-1"}}}}}}]"#)).as_deref(),
+        Some("name:A1 name:B1 name:C1")
+    );
+    // What the first item names says nothing of the second.
+    for second in [
+        "{}",
+        "null",
+        r#"{"fields":{}}"#,
+        r#"{"fields":null}"#,
+        r#"{"fields":{"project":{}}}"#,
+        r#"{"fields":{"project":{"key":null}}}"#,
+        r#"{"fields":{"project":{"name":"A one"}}}"#,
+        r#"{"fields":{"project":{"key":"A1","id":"7"}}}"#,
+        r#"{"fields":{"project":{"key":"A1"},"parent":{"id":"7"}}}"#,
+    ] {
+        let tenant = if second == "null" { None } else { Some("tenant") };
+        assert_eq!(reach(&format!("[{a},{second}]")).as_deref(), tenant, "{second}");
+        assert_eq!(reach(&format!("[{second},{a}]")).as_deref(), tenant, "{second}");
+    }
+    for second in [
+        r#""A1""#,
+        "[]",
+        "7",
+        r#"{"fields":{"project":"A1"}}"#,
+        r#"{"fields":{"project":[{"key":"A1"}]}}"#,
+        r#"{"fields":{"project":{"key":["A1"]}}}"#,
+        r#"{"Fields":{"project":{"key":"A1"}}}"#,
+        r#"{"fields":{"pro\u006aect":{"key":"A1"},"project":{"key":"B1"}}}"#,
+        r#"{"fields":{"project":{"key":"A1","KEY":"B1"}}}"#,
+        r#"{"fields":{"project":{"key":"A 1"}}}"#,
+    ] {
+        assert_eq!(reach(&format!("[{a},{second}]")), None, "{second}");
+    }
+    // Each item's names are its own: two items are no two names of one container.
+    assert_eq!(
+        reach(&format!(r#"[{a},{a},{{"fields":{{"project":{{"id":"7"}}}}}}]"#)).as_deref(),
+        Some("name:A1 id:7")
+    );
+    // Whoever sends an object of issues gets them judged all the same.
+    assert_eq!(reach(&format!(r#"{{"0":{a},"1":{{}}}}"#)).as_deref(), Some("tenant"));
+    assert_eq!(reach("null").as_deref(), Some("tenant"));
+    for list in ["[]", "{}", "7", r#""x""#] {
+        assert_eq!(reach(list), None, "{list}");
+    }
+    assert_eq!(reach_of(places(), "{}").as_deref(), Some("tenant"));
+    assert_eq!(reach_of(places(), "").as_deref(), Some("tenant"));
+    assert_eq!(reach_of(places(), "all=A1"), None, "a form has no items");
+}
+
+#[test]
+fn a_list_within_an_item_may_have_to_be_there() {
+    let places = |absent| {
+        vec![
+            place(PROJECT, PlaceAt::Keys("/to".into()), Reading::MoveTarget),
+            in_items("/to/*/issues/*", Reading::IssueKey, Absent::Deny),
+            in_items("/to/*/from/*/project", Reading::Container, absent),
+        ]
+    };
+    let reach = |body: &str| reach_of(places(Absent::Skip), body);
+    assert_eq!(reach(r#"{"to":{"A1,5":{"issues":["B1-1","B1-2"]}}}"#).as_deref(), Some("name:A1 name:B1"));
+    assert_eq!(
+        reach(r#"{"to":{"A1,5":{"issues":["B1-1"]},"7,5,C1-3":{"issues":["D1-1",9],"from":[{"project":"E1"}]}}}"#)
+            .as_deref(),
+        Some("name:A1 id:7 name:C1 name:B1 name:D1 unknown name:E1")
+    );
+    assert_eq!(reach(r#"{"to":{"A1,5":{"issues":["B1-1"],"from":[{}]}}}"#).as_deref(), Some("tenant"));
+    for body in [
+        r#"{"to":{"A1,5":{}}}"#,
+        r#"{"to":{"A1,5":{"issues":["B1-1"]},"C1,5":{"issues":[]}}}"#,
+        r#"{"to":{"A1,5":{"issues":["B1-1"]},"C1,5":null}}"#,
+        r#"{"to":{"A1,5":{"issues":["B1-1",null]}}}"#,
+        r#"{"to":{"A1,5":{"issues":"B1-1"}}}"#,
+        r#"{"to":{"A1":{"issues":["B1-1"]}}}"#,
+        r#"{"to":{"A1,x":{"issues":["B1-1"]}}}"#,
+        r#"{"to":{"A1,5,":{"issues":["B1-1"]}}}"#,
+        r#"{"to":{"A1,5,C1-1,D1-1":{"issues":["B1-1"]}}}"#,
+        r#"{"to":{" A1,5":{"issues":["B1-1"]}}}"#,
+        r#"{"to":{",5":{"issues":["B1-1"]}}}"#,
+        r#"{"to":{"A1,5":{"issues":["B1-1"]},"A1,\u0035":{"issues":["B1-1"]}}}"#,
+        r#"{"to":[{"issues":["B1-1"]}]}"#,
+        r#"{"to":{}}"#,
+        r#"{"to":null}"#,
+        "{}",
+    ] {
+        assert_eq!(reach(body), None, "{body}");
+    }
+    let tenant = |body: &str| reach_of(places(Absent::Tenant), body);
+    assert_eq!(tenant(r#"{"to":{"A1,5":{"issues":["B1-1"]}}}"#).as_deref(), Some("tenant"));
+    assert_eq!(tenant(r#"{"to":{"A1,5":{"issues":["B1-1"],"from":[]}}}"#).as_deref(), Some("tenant"));
+}
+
+#[test]
+fn no_more_items_are_read_than_containers_may_be_named() {
+    let places = || vec![in_items("/all/*/key", Reading::Container, Absent::Skip)];
+    let body = |item: &str, count: usize| format!(r#"{{"all":[{}]}}"#, vec![item; count].join(","));
+    assert_eq!(reach_of(places(), &body(r#"{"key":"A1"}"#, CONTAINERS_MAX)).as_deref(), Some("name:A1"));
+    assert_eq!(reach_of(places(), &body(r#"{"key":"A1"}"#, CONTAINERS_MAX + 1)), None);
+    assert_eq!(reach_of(places(), &body("{}", CONTAINERS_MAX + 1)), None, "though they name nothing");
 }
 
 #[test]
@@ -253,4 +383,159 @@ fn a_body_that_decides_must_have_been_read() {
     let view = RequestView::of(&parts).unwrap();
     assert!(locate(&gate(), &operation, &Parameters::default(), &view, &facts(BodyFacts::NotHeld)).is_err());
     assert!(needs_body(&gate(), None), "a token may stand in it");
+}
+
+// ---- the items of lists, read again by a naive reader of the documents ----
+
+/// The places that both read: two names of one project, an issue that only a look-up could place, a list in the item.
+fn places_in_items(absent: Absent) -> Vec<Place> {
+    let skip = |pointer, reading| in_items(pointer, reading, Absent::Skip);
+    vec![
+        Place { group: Some(1), ..skip("/all/*/p/key", Reading::Container) },
+        Place { group: Some(1), ..skip("/all/*/p/id", Reading::Container) },
+        Place { present_is_tenant: true, ..skip("/all/*/up", Reading::IssueKey) },
+        in_items("/all/*/more/*", Reading::IssueKey, absent),
+    ]
+}
+
+/// Where a document reaches by the words of the rule. `Err`: it can be read in two ways, or lacks what must be there.
+fn naive(document: &serde_json::Value, absent: Absent) -> Result<String, ()> {
+    let (mut named, mut tenant) = (Vec::new(), false);
+    let lacking = |tenant: &mut bool| match absent {
+        Absent::Deny => Err(()),
+        Absent::Tenant => {
+            *tenant = true;
+            Ok(())
+        }
+        Absent::Skip => Ok(()),
+    };
+    match member(document, "all")? {
+        None => lacking(&mut tenant)?,
+        Some(all) => {
+            for item in items(all)? {
+                let before = named.len();
+                let mut other = false;
+                let (mut key, mut id) = (None, None);
+                if let Some(project) = member(item, "p")? {
+                    key = member(project, "key")?.map(project_name).transpose()?;
+                    id = member(project, "id")?.map(project_name).transpose()?;
+                }
+                tenant |= key.is_some() && id.is_some();
+                named.extend(key.into_iter().chain(id));
+                if member(item, "up")?.is_some() {
+                    (tenant, other) = (true, true);
+                }
+                match member(item, "more")? {
+                    None => lacking(&mut tenant)?,
+                    Some(more) => match items(more) {
+                        Err(()) if absent == Absent::Tenant && is_empty(more) => (tenant, other) = (true, true),
+                        Err(()) => return Err(()),
+                        Ok(more) => {
+                            for issue in more {
+                                match issue {
+                                    serde_json::Value::Null if absent == Absent::Deny => return Err(()),
+                                    serde_json::Value::Null => tenant = true,
+                                    _ => named.push(issue_name(issue)?),
+                                }
+                            }
+                            other = true;
+                        }
+                    },
+                }
+                tenant |= named.len() == before && !other;
+            }
+        }
+    }
+    named.sort();
+    named.dedup();
+    Ok(if tenant || named.is_empty() { "tenant".to_owned() } else { named.join(" ") })
+}
+
+fn member<'v>(value: &'v serde_json::Value, name: &str) -> Result<Option<&'v serde_json::Value>, ()> {
+    Ok(value.as_object().ok_or(())?.get(name).filter(|member| !member.is_null()))
+}
+
+fn is_empty(value: &serde_json::Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn items(value: &serde_json::Value) -> Result<Vec<&serde_json::Value>, ()> {
+    let items: Vec<_> = match value {
+        serde_json::Value::Array(items) => items.iter().collect(),
+        serde_json::Value::Object(members) => members.iter().map(|(_, member)| member).collect(),
+        _ => return Err(()),
+    };
+    if items.is_empty() { Err(()) } else { Ok(items) }
+}
+
+fn text(value: &serde_json::Value) -> Result<String, ()> {
+    value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|number| number.to_string())).ok_or(())
+}
+
+fn project_name(value: &serde_json::Value) -> Result<String, ()> {
+    match text(value)? {
+        id if id.bytes().all(|byte| byte.is_ascii_digit()) && !id.is_empty() => Ok(format!("id:{id}")),
+        key if key.len() > 1 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Ok(format!("name:{}", key.to_uppercase()))
+        }
+        _ => Err(()),
+    }
+}
+
+fn issue_name(value: &serde_json::Value) -> Result<String, ()> {
+    match text(value)?.split_once('-') {
+        Some((project, number)) if project.len() > 1 && number.parse::<u32>().is_ok() => Ok(format!("name:{project}")),
+        Some(_) => Err(()),
+        None if text(value)?.parse::<u32>().is_ok() => Ok("unknown".to_owned()),
+        None => Err(()),
+    }
+}
+
+fn document() -> impl Strategy<Value = serde_json::Value> {
+    let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+    let one_of =
+        move |texts: &[&str]| proptest::sample::select(texts.iter().map(|text| value(text)).collect::<Vec<_>>());
+    let project = one_of(&["\"A1\"", "\"b1\"", "7", "\"7\"", "null", "[\"A1\"]", "{}", "\"A 1\""]);
+    let issue = one_of(&["\"A1-1\"", "\"B1-2\"", "\"9\"", "9", "null", "\"A1-1\"", "\"C1-3\"", "[]", "\"x\""]);
+    let many = |one: BoxedStrategy<serde_json::Value>| {
+        let list = proptest::collection::vec(one.clone(), 0..3).prop_map(serde_json::Value::from);
+        let object = proptest::collection::vec(one, 0..3).prop_map(|all| {
+            let members = all.into_iter().enumerate().map(|(index, one)| (format!("k{index}"), one));
+            serde_json::Value::Object(members.collect())
+        });
+        prop_oneof![4 => list, 1 => object].boxed()
+    };
+    let odd = one_of(&["null", "\"A1\"", "7", "true"]);
+    let of = |members: Vec<(&'static str, Option<serde_json::Value>)>| {
+        let members = members.into_iter().filter_map(|(name, member)| Some((name.to_owned(), member?)));
+        serde_json::Value::Object(members.collect())
+    };
+    let option = |one: BoxedStrategy<serde_json::Value>| proptest::option::weighted(0.6, one);
+    let projects = (option(project.clone().boxed()), proptest::option::weighted(0.2, project))
+        .prop_map(move |(key, id)| of(vec![("key", key), ("id", id)]));
+    let projects = prop_oneof![12 => projects, 1 => odd.clone()].boxed();
+    let up = proptest::option::weighted(0.1, one_of(&["\"A1-1\"", "{}", "null"]));
+    let more = option(prop_oneof![12 => many(issue.boxed()), 1 => odd.clone()].boxed());
+    let item =
+        (option(projects), up, more).prop_map(move |(p, up, more)| of(vec![("p", p), ("up", up), ("more", more)]));
+    let item = prop_oneof![12 => item, 1 => odd.clone()].boxed();
+    let all = option(prop_oneof![12 => many(item), 1 => odd].boxed());
+    all.prop_map(move |all| of(vec![("all", all)]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn items_reach_where_a_naive_reader_of_the_document_says(
+        document in document(), absent in proptest::sample::select(&[Absent::Deny, Absent::Tenant, Absent::Skip][..])
+    ) {
+        let reached = reach_of(places_in_items(absent), &document.to_string()).map(|reach| {
+            let mut names: Vec<&str> = reach.split(' ').collect();
+            names.sort_unstable();
+            names.dedup();
+            names.join(" ")
+        });
+        prop_assert_eq!(reached, naive(&document, absent).ok(), "{}", document);
+    }
 }

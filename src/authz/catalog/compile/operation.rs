@@ -6,9 +6,10 @@ use super::links::Compiled;
 use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
+use crate::authz::catalog::items::Items;
 use crate::authz::catalog::matcher::{Builder, Request, RequestError};
 use crate::authz::catalog::{
-    Line, Needs, Operation, OperationId, Place, PlaceAt, Remover, TenantArgument, Touches, Undo, VariantMask,
+    Line, Needs, Operation, OperationId, Place, PlaceAt, Reading, Remover, TenantArgument, Touches, Undo, VariantMask,
     VariantSource, VocabularyLines,
 };
 use crate::authz::scope::{ScopeId, ScopeSet};
@@ -48,6 +49,10 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         at: remover.at.as_ref().and_then(|place| at(place, request, names)),
         absent_all: remover.absent_all,
     });
+    if let Some(Remover { at: Some(PlaceAt::InItems { pointer, .. }), .. }) = &remover {
+        names
+            .problem(written.id.spot, format!("`{pointer}`: what is removed is not looked for in the items of a list"));
+    }
     let names_in_body = remover.as_ref().is_some_and(|remover| remover.at.as_ref().is_some_and(in_body));
     let body = names_in_body
         || reads_body(&touches)
@@ -63,6 +68,7 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         variants: variants(&needs),
         needs,
         guards,
+        items: items(&touches),
         touches,
         tenant_arguments,
         variant_sources,
@@ -188,9 +194,13 @@ fn reason(why: &str, spot: Spot, what: &str, names: &mut Names<'_>) {
 
 fn place(written: &compact::Place, request: &Request, names: &mut Names<'_>) -> Option<Place> {
     let kind = names.container(&written.kind)?;
+    let at = at(&written.at, request, names)?;
+    if written.reading == Reading::MoveTarget && matches!(at, PlaceAt::Path(_) | PlaceAt::Header(_)) {
+        names.problem(written.kind.spot, "what may name several containers is read in queries and bodies alone");
+    }
     Some(Place {
         kind,
-        at: at(&written.at, request, names)?,
+        at,
         reading: written.reading,
         absent: written.absent,
         present_is_tenant: written.present_is_tenant,
@@ -212,12 +222,32 @@ fn at(written: &compact::PlaceAt, request: &Request, names: &mut Names<'_>) -> O
         compact::PlaceAt::Query(name) => Some(PlaceAt::Query(name.as_str().into())),
         compact::PlaceAt::Argument(name) => Some(PlaceAt::Argument(name.as_str().into())),
         compact::PlaceAt::Header(name) => header(name, names),
-        compact::PlaceAt::Body(pointer) => {
-            if !pointer.text.starts_with('/') {
-                names.problem(pointer.spot, format!("`{}` is not a JSON pointer: it starts with `/`", pointer.text));
-            }
-            Some(PlaceAt::Body(pointer.text.as_str().into()))
-        }
+        compact::PlaceAt::Body(pointer) => Some(in_json(pointer, false, names)),
+        compact::PlaceAt::Keys(pointer) => Some(in_json(pointer, true, names)),
+        compact::PlaceAt::Multipart(name) => Some(PlaceAt::Multipart(name.as_str().into())),
+    }
+}
+
+fn in_json(pointer: &Word, keys: bool, names: &mut Names<'_>) -> PlaceAt {
+    let text = pointer.text.as_str();
+    if !text.starts_with('/') {
+        names.problem(pointer.spot, format!("`{text}` is not a JSON pointer: it starts with `/`"));
+    }
+    if text.split('/').any(|token| token.contains('*') && token != "*") {
+        names.problem(pointer.spot, format!("in `{text}` a `*` does not stand alone between two `/`"));
+    }
+    let pointer = Box::from(text);
+    match (text.split('/').any(|token| token == "*"), keys) {
+        (true, keys) => PlaceAt::InItems { pointer, keys },
+        (false, true) => PlaceAt::Keys(pointer),
+        (false, false) => PlaceAt::Body(pointer),
+    }
+}
+
+fn items(touches: &Touches) -> Box<[Items]> {
+    match touches {
+        Touches::Containers(places) => Items::of(places),
+        Touches::Nothing { .. } | Touches::Tenant { .. } => Box::default(),
     }
 }
 
@@ -256,7 +286,11 @@ fn reads_body(touches: &Touches) -> bool {
 
 fn in_body(at: &PlaceAt) -> bool {
     match at {
-        PlaceAt::Body(_) | PlaceAt::Argument(_) => true,
+        PlaceAt::Body(_)
+        | PlaceAt::Keys(_)
+        | PlaceAt::InItems { .. }
+        | PlaceAt::Multipart(_)
+        | PlaceAt::Argument(_) => true,
         PlaceAt::Path(_) | PlaceAt::Query(_) | PlaceAt::Header(_) => false,
     }
 }

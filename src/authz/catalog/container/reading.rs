@@ -84,6 +84,17 @@ pub(super) fn issue<'r>(
     Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Hint(project) })
 }
 
+/// Where Jira's bulk move puts issues: `<project>,<issue type>` or `<project>,<issue type>,<parent issue>`.
+pub(super) fn move_target(text: &str) -> Result<(&str, Option<&str>), BadRequest> {
+    let mut parts = text.split(',');
+    let (project, issue_type, parent) = (parts.next(), parts.next(), parts.next());
+    let is_id = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match (project, issue_type, parts.next()) {
+        (Some(project), Some(issue_type), None) if is_id(issue_type) => Ok((project, parent)),
+        _ => Err(BadRequest("the destination is not a project, an issue type's id and perhaps a parent issue")),
+    }
+}
+
 const NO_ISSUE: BadRequest = BadRequest("the issue is neither a key like PROJ-1 nor a number");
 
 /// A Slack conversation, and the types that it may have.

@@ -1,0 +1,229 @@
+//! What the places of one request tell, put together place by place.
+
+use std::borrow::Cow;
+
+use super::reading::move_target;
+use super::{name, possible};
+use crate::authz::catalog::items::{InItem, Items};
+use crate::authz::catalog::{Absent, Operation, Place, PlaceAt, Reading, VariantMask};
+use crate::authz::gate::GateRules;
+use crate::authz::request::json::Value;
+use crate::authz::request::{BadRequest, Found, keys_of, values_of};
+use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerName, ContainerRef};
+
+/// What the places read so far tell.
+pub(super) struct Located<'g, 'r> {
+    gate: &'g GateRules,
+    operation: &'g Operation,
+    places: &'g [Place],
+    pub containers: Option<ContainerList<'r>>,
+    named: usize,
+    /// Items of lists in which places stand.
+    items: usize,
+    pub whole_tenant: bool,
+    /// Bit per group.
+    groups_seen: u32,
+    /// Variants that some container may have; none while no container tells.
+    told: VariantMask,
+}
+
+impl<'g, 'r> Located<'g, 'r> {
+    pub fn of(gate: &'g GateRules, operation: &'g Operation, places: &'g [Place]) -> Self {
+        Self {
+            gate,
+            operation,
+            places,
+            containers: None,
+            named: 0,
+            items: 0,
+            whole_tenant: false,
+            groups_seen: 0,
+            told: VariantMask::NONE,
+        }
+    }
+
+    /// The variants that the containers may have; none where no container tells.
+    pub fn told(&self) -> VariantMask {
+        match self.whole_tenant && self.told != VariantMask::NONE {
+            // Containers that are not named here are reached too, and may be of another type.
+            true => VariantMask(self.told.0 | possible(self.operation, VariantMask::ALL).0),
+            false => self.told,
+        }
+    }
+
+    pub fn read(&mut self, place: &Place, found: Found<'r>) -> Result<(), BadRequest> {
+        match found {
+            Found::Absent => self.absent(place)?,
+            Found::One(value) => {
+                self.present(place);
+                self.values(place, value)?;
+            }
+            Found::Many(_) if !place.list && !has_several(&place.at) => {
+                return Err(BadRequest("a container is named several times where one is meant"));
+            }
+            Found::Many(values) => {
+                self.present(place);
+                for value in values {
+                    self.values(place, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a list item by item. Whether it is there.
+    pub fn read_items(&mut self, items: &Items, around: &'r Value<'_>) -> Result<bool, BadRequest> {
+        let list = match around.at(&items.list)? {
+            None | Some(Value::Null) => return self.no_items(items),
+            Some(list) => list.items().ok_or(BadRequest("a deciding member of the body is neither list nor object"))?,
+        };
+        let mut is_empty = true;
+        for item in list {
+            is_empty = false;
+            self.items += 1;
+            if self.items > CONTAINERS_MAX {
+                return Err(TOO_MANY);
+            }
+            // Two names of one container are two of the same item.
+            let groups_around = std::mem::take(&mut self.groups_seen);
+            // What another item names is not where this one reaches.
+            self.whole_tenant |= !self.read_item(items, item)?;
+            self.groups_seen = groups_around;
+        }
+        match is_empty {
+            true => self.empty(items),
+            false => Ok(true),
+        }
+    }
+
+    /// Whether any place in an item, or in the lists in it, is there.
+    fn read_item(&mut self, items: &Items, item: &'r Value<'_>) -> Result<bool, BadRequest> {
+        let mut told = false;
+        for one in &items.places {
+            told |= self.read_in_item(one, item)?;
+        }
+        for inner in &items.within {
+            told |= self.read_items(inner, item)?;
+        }
+        Ok(told)
+    }
+
+    fn read_in_item(&mut self, in_item: &InItem, item: &'r Value<'_>) -> Result<bool, BadRequest> {
+        let Some(place) = self.places.get(in_item.place) else { return Ok(false) };
+        let Some(value) = item.at(&in_item.at)?.filter(|value| !matches!(value, Value::Null)) else {
+            self.absent(place)?;
+            return Ok(false);
+        };
+        match (place.present_is_tenant, in_item.keys) {
+            (true, _) => self.present(place),
+            (false, true) => self.read(place, keys_of(value)?)?,
+            (false, false) => self.read(place, values_of(value)?)?,
+        }
+        Ok(true)
+    }
+
+    /// A list that is not there: each of the places in it is absent.
+    pub fn no_items(&mut self, items: &Items) -> Result<bool, BadRequest> {
+        for one in items.all() {
+            if let Some(place) = self.places.get(one.place) {
+                self.absent(place)?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// An empty list is left out by some readers and means "none" to others: where both are the tenant it is no matter.
+    fn empty(&mut self, items: &Items) -> Result<bool, BadRequest> {
+        let places = items.all().into_iter().filter_map(|one| self.places.get(one.place));
+        if !places.map(|place| place.absent).all(|absent| absent == Absent::Tenant) {
+            return Err(BadRequest("a deciding list in the body is empty"));
+        }
+        self.whole_tenant = true;
+        Ok(true)
+    }
+
+    fn absent(&mut self, place: &Place) -> Result<(), BadRequest> {
+        match place.absent {
+            Absent::Deny => return Err(BadRequest("the container that the operation acts in is missing")),
+            Absent::Tenant => self.whole_tenant = true,
+            Absent::Skip => {}
+        }
+        Ok(())
+    }
+
+    pub fn present(&mut self, place: &Place) {
+        self.whole_tenant |= place.present_is_tenant;
+        if let Some(group) = place.group {
+            let bit = 1_u32.checked_shl(u32::from(group)).unwrap_or(u32::MAX);
+            // Two names of one container may name two: only a look-up could tell.
+            self.whole_tenant |= self.groups_seen & bit != 0;
+            self.groups_seen |= bit;
+        }
+    }
+
+    fn values(&mut self, place: &Place, value: Cow<'r, str>) -> Result<(), BadRequest> {
+        // A place whose presence alone makes the operation `tenant` holds something else than a container.
+        if place.present_is_tenant {
+            return Ok(());
+        }
+        if place.reading == Reading::MoveTarget {
+            return self.move_target(place, &value);
+        }
+        if !place.list || !value.contains(',') {
+            return self.name(place, place.reading, value);
+        }
+        match value {
+            Cow::Borrowed(text) => {
+                text.split(',').try_for_each(|item| self.name(place, place.reading, Cow::Borrowed(item)))
+            }
+            Cow::Owned(text) => {
+                text.split(',').try_for_each(|item| self.name(place, place.reading, Cow::Owned(item.to_owned())))
+            }
+        }
+    }
+
+    /// Where issues are moved to: a project, and perhaps below another issue.
+    fn move_target(&mut self, place: &Place, text: &str) -> Result<(), BadRequest> {
+        let (project, parent) = move_target(text)?;
+        self.name(place, Reading::Container, Cow::Owned(project.to_owned()))?;
+        match parent {
+            Some(parent) => self.name(place, Reading::IssueKey, Cow::Owned(parent.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn name(&mut self, place: &Place, reading: Reading, text: Cow<'r, str>) -> Result<(), BadRequest> {
+        let (name, may_be) = name(self.gate, self.operation, place.kind, reading, text)?;
+        self.add(place, name, may_be)
+    }
+
+    fn add(&mut self, place: &Place, name: ContainerName<'r>, may_be: VariantMask) -> Result<(), BadRequest> {
+        self.named += 1;
+        if self.named > CONTAINERS_MAX {
+            return Err(TOO_MANY);
+        }
+        self.told = VariantMask(self.told.0 | may_be.0);
+        let container = ContainerRef { kind: place.kind, name };
+        match &mut self.containers {
+            None => self.containers = Some(ContainerList::one(container)),
+            Some(containers) => containers.push(container),
+        }
+        Ok(())
+    }
+}
+
+const TOO_MANY: BadRequest = BadRequest("the request names too many containers");
+
+/// Whether what stands at such a place is several by nature.
+fn has_several(at: &PlaceAt) -> bool {
+    match at {
+        PlaceAt::Keys(_) => true,
+        PlaceAt::InItems { keys, .. } => *keys,
+        PlaceAt::Path(_)
+        | PlaceAt::Query(_)
+        | PlaceAt::Header(_)
+        | PlaceAt::Body(_)
+        | PlaceAt::Multipart(_)
+        | PlaceAt::Argument(_) => false,
+    }
+}

@@ -1,0 +1,86 @@
+//! Places in the items of a JSON list (or the members of an object): `/issueUpdates/*/fields/project/key`.
+//!
+//! Each item is judged by itself. What one item names says nothing of the next, so an item that names no container
+//! makes the whole request `tenant`, and two names of one container are compared within their item.
+
+use super::{Place, PlaceAt};
+
+/// A list of a JSON body, in each of whose items places stand.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Items {
+    /// A pointer to it, from the body or from the item around it.
+    pub list: Box<str>,
+    pub places: Vec<InItem>,
+    /// Lists in each item.
+    pub within: Vec<Items>,
+}
+
+/// A place as an item holds it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InItem {
+    /// Which of the operation's places it is.
+    pub place: usize,
+    /// A pointer from the item on.
+    pub at: Box<str>,
+    pub keys: bool,
+}
+
+impl Items {
+    /// The lists that these places stand in.
+    pub fn of(places: &[Place]) -> Box<[Self]> {
+        let mut lists = Vec::new();
+        for (place, written) in places.iter().enumerate() {
+            let PlaceAt::InItems { pointer, keys } = &written.at else { continue };
+            if let Some((above, at)) = pointer.rsplit_once("/*") {
+                let item = InItem { place, at: at.into(), keys: *keys };
+                insert(&mut lists, &above.split("/*").collect::<Vec<_>>(), item);
+            }
+        }
+        lists.into_boxed_slice()
+    }
+
+    /// Every place in its items, and in the lists in them.
+    pub fn all(&self) -> Vec<&InItem> {
+        self.places.iter().chain(self.within.iter().flat_map(Self::all)).collect()
+    }
+}
+
+/// As deep as the pointer has stars: the catalog's doing.
+fn insert(lists: &mut Vec<Items>, above: &[&str], item: InItem) {
+    let [list, further @ ..] = above else { return };
+    if !lists.iter().any(|one| *one.list == **list) {
+        lists.push(Items { list: (*list).into(), places: Vec::new(), within: Vec::new() });
+    }
+    let Some(known) = lists.iter_mut().find(|one| *one.list == **list) else { return };
+    if further.is_empty() { known.places.push(item) } else { insert(&mut known.within, further, item) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::catalog::{Absent, KindId, Reading};
+
+    #[test]
+    fn lists_are_found_once_and_within_each_other() {
+        let place = |pointer: &str| Place {
+            kind: KindId(0),
+            at: PlaceAt::InItems { pointer: pointer.into(), keys: false },
+            reading: Reading::Container,
+            absent: Absent::Skip,
+            present_is_tenant: false,
+            list: false,
+            group: None,
+        };
+        let lists = Items::of(&["/a/*/b/c", "/a/*/d/*", "/*/*/e", "/a/*/f"].map(place));
+        let item = |place, at: &str| InItem { place, at: at.into(), keys: false };
+        let inner = |list: &str, one| Items { list: list.into(), places: vec![one], within: vec![] };
+        let a = Items {
+            list: "/a".into(),
+            places: vec![item(0, "/b/c"), item(3, "/f")],
+            within: vec![inner("/d", item(1, ""))],
+        };
+        let root = Items { list: "".into(), places: vec![], within: vec![inner("", item(2, "/e"))] };
+        assert_eq!(*lists, [a, root]);
+        assert_eq!(lists[0].all().len(), 3);
+    }
+}
