@@ -14,6 +14,7 @@ mod naive;
 pub mod origin;
 pub mod path;
 pub mod policy;
+pub mod query_language;
 pub mod reason;
 pub mod request;
 pub mod scope;

@@ -70,7 +70,7 @@ fn judged_alike(gate: &GateRules, parts: &Parts, view: &RequestView<'_>, last: &
     }
 }
 
-/// An operation on an issue is permitted in the one project that the policy names.
+/// An operation on an issue, or a search, is permitted in the one project that the policy names.
 fn names_the_project(gate: &GateRules, view: &RequestView<'_>) {
     let Found::Operation(found) = gate.catalog.matcher.find(view.method, &view.path) else {
         panic!("permitted, and no operation")
@@ -78,6 +78,11 @@ fn names_the_project(gate: &GateRules, view: &RequestView<'_>) {
     let operation = &gate.catalog.operations[usize::from(found.operation.0)];
     if operation.template.contains("/issue/{issueIdOrKey}") {
         assert!(decode(view.path.to_ascii_uppercase().as_bytes()).windows(5).any(|five| five == b"/OPS-"), "{view:?}");
+    }
+    let in_query = operation.method == http::Method::GET;
+    if in_query && ["/search", "/search/jql"].contains(&&*operation.template) {
+        let query = decode(view.query.as_bytes()).to_ascii_uppercase();
+        assert!(contains(&query, "OPS"), "{view:?} asks for {:?}", String::from_utf8_lossy(&query));
     }
 }
 

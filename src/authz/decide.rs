@@ -658,7 +658,9 @@ fn container_named(catalog: &Catalog, touched: &Touched<'_>, index: Option<usize
     let container = containers.as_slice().get(index?)?;
     let kind = catalog.containers.get(usize::from(container.kind.0))?;
     let text = match &container.name {
-        ContainerName::Id(text) | ContainerName::Name(text) | ContainerName::Hint(text) => text.to_string(),
+        ContainerName::Id(text) | ContainerName::Name(text) | ContainerName::Word(text) | ContainerName::Hint(text) => {
+            text.to_string()
+        }
         ContainerName::Unknown => return None,
     };
     Some((Arc::from(&*kind.name), text))

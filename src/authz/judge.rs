@@ -14,13 +14,13 @@ use std::sync::Arc;
 use super::catalog::{Catalog, Line, Needs, Operation, OperationId, VariantMask, VocabularyLines, VocabularySet};
 use super::policy::Policy;
 use super::policy::app::{App, LinkedPart, ProductId};
-use super::policy::area::{AreaContext, Met};
+use super::policy::area::{Area, AreaContext, Met};
 use super::policy::condition::CallerFacts;
 use super::policy::link::LinkedGuardrail;
 use super::policy::part::{Grant, Part, Revocation, Takes};
 use super::reason::Reason;
 use super::scope::{ScopeId, ScopeSet};
-use super::touch::{ContainerRef, Reach, Touched};
+use super::touch::{ContainerName, ContainerRef, Reach, Touched};
 
 pub use shadow::{Document, shadowing};
 pub use standing::{Standing, standing};
@@ -250,7 +250,7 @@ impl<'q> Rules<'q> {
         let context = question.area_context(self.linked);
         part.speaks_of(revocation.operations, question.operation)
             && self.terms_met(revocation, question)
-            && part.area(revocation.area).is_none_or(|area| area.reaches(&question.touched.reach, context) != Met::No)
+            && part.area(revocation.area).is_none_or(|area| question.is_reached(area, context))
     }
 
     /// Whether a grant's terms are met, and its operations speak of ours.
@@ -288,6 +288,42 @@ impl<'q> Question<'q> {
 
     fn area_context(&self, linked: &'q LinkedPart) -> AreaContext<'q> {
         AreaContext { catalog: self.catalog, tenant: self.caller.tenant, sets: &linked.sets }
+    }
+
+    /// Whether a revocation in this area reaches the request, or may.
+    fn is_reached(&self, area: &Area, context: AreaContext<'_>) -> bool {
+        match (area.reaches(&self.touched.reach, context), &self.touched.reach) {
+            (Met::No, _) => false,
+            (Met::Yes, _) | (Met::CannotTell, Reach::Nothing | Reach::Tenant) => true,
+            (Met::CannotTell, Reach::Containers(containers)) => {
+                containers.as_slice().iter().any(|container| self.may_lie_in(container, area, context))
+            }
+        }
+    }
+
+    /// Whether a container may be one that a revocation in this area takes. A word of a query is taken for what the app's
+    /// own grants write that way: there somebody said that a container has this key.
+    fn may_lie_in(&self, container: &ContainerRef<'_>, area: &Area, context: AreaContext<'_>) -> bool {
+        match (area.revokes(container, context), &container.name) {
+            (Met::No, _) => false,
+            (Met::CannotTell, ContainerName::Word(_)) if self.is_granted_by_name(container) => {
+                area.revokes(&container.as_written(), context) != Met::No
+            }
+            (Met::Yes | Met::CannotTell, _) => true,
+        }
+    }
+
+    /// Whether a grant that holds for this request names the container.
+    fn is_granted_by_name(&self, container: &ContainerRef<'_>) -> bool {
+        self.granting().any(|rules| {
+            let context = self.area_context(rules.linked);
+            let part = &rules.linked.part;
+            let named = |grant: &Grant| {
+                let area = part.area(grant.area).filter(|area| !area.is_all());
+                area.is_some_and(|area| area.grants(container, context) == Met::Yes)
+            };
+            part.grants.iter().any(|grant| !grant.shadow && rules.grant_live(grant, self) && named(grant))
+        })
     }
 
     /// The parts that can give: the app's own.

@@ -33,6 +33,8 @@ enum What {
 enum Named {
     Id(String),
     Name(String),
+    /// A word of a query: a key or an id, or what another one is called.
+    Word(String),
     Hint(String),
     Unknown,
 }
@@ -117,9 +119,9 @@ fn implied_by(scope: &str) -> BTreeSet<String> {
     }
 }
 
-/// In every container touched, some live grant that matches names the scope, or one that implies it.
-fn is_granted(documents: &[Document], call: &Call, operation: &str, scope: &str) -> bool {
-    let live: Vec<&GrantRule> = documents
+/// The grants of the caller's app that hold for this call, whatever they give and wherever.
+fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: &str) -> Vec<&'d GrantRule> {
+    documents
         .iter()
         .filter_map(|document| match &document.body {
             Body::App(app) if app.app.value == call.app => Some(app),
@@ -142,19 +144,21 @@ fn is_granted(documents: &[Document], call: &Call, operation: &str, scope: &str)
         // No argument is told yet, so a limit on one is never met.
         .filter(|grant| grant.arguments.is_empty())
         .filter(|grant| grant.users.as_ref().is_none_or(|users| knows_user(documents, users, call) == Some(true)))
-        .filter(|grant| {
-            let operations = grant.operations.as_ref();
-            let ours = operations.is_none_or(|list| list.iter().any(|one| one.value == operation));
-            match &grant.scopes {
-                Some(Scopes::All(_)) => ours && !scope.starts_with("gate:"),
-                Some(Scopes::Names(names)) => ours && names.iter().any(|name| implied_by(&name.value).contains(scope)),
-                None => {
-                    let lines = OPERATIONS.iter().find(|one| one.id == operation).map(|one| one.lines).unwrap();
-                    ours && lines.iter().any(|line| line.scopes.contains(&scope))
-                }
-            }
-        })
-        .collect();
+        .filter(|grant| grant.operations.as_ref().is_none_or(|list| list.iter().any(|one| one.value == operation)))
+        .collect()
+}
+
+/// In every container touched, some live grant that matches names the scope, or one that implies it.
+fn is_granted(documents: &[Document], call: &Call, operation: &str, scope: &str) -> bool {
+    let gives = |grant: &&GrantRule| match &grant.scopes {
+        Some(Scopes::All(_)) => !scope.starts_with("gate:"),
+        Some(Scopes::Names(names)) => names.iter().any(|name| implied_by(&name.value).contains(scope)),
+        None => {
+            let lines = OPERATIONS.iter().find(|one| one.id == operation).map(|one| one.lines).unwrap();
+            lines.iter().any(|line| line.scopes.contains(&scope))
+        }
+    };
+    let live: Vec<&GrantRule> = live_grants(documents, call, operation).into_iter().filter(gives).collect();
     let in_container = |name: &Named| {
         live.iter().any(|grant| match &grant.within {
             In::All(_) => true,
@@ -216,9 +220,21 @@ fn is_revoked(documents: &[Document], call: &Call, operation: &str, scope: &str)
                 (In::Kinds(kinds), What::Tenant) => !words(documents, kinds, call.tenant).is_empty(),
                 (In::Kinds(kinds), What::Containers(containers)) => {
                     let words = words(documents, kinds, call.tenant);
-                    containers.iter().any(|name| words.iter().any(|word| same(word, name) != Some(false)))
+                    let may_be = |name: &Named| match name {
+                        // Whatever it is called otherwise, unless a grant says that there is such a key.
+                        Named::Word(_) if !is_granted_by_name(documents, call, operation, name) => !words.is_empty(),
+                        _ => words.iter().any(|word| same(word, name) != Some(false)),
+                    };
+                    containers.iter().any(may_be)
                 }
             }
+    })
+}
+
+fn is_granted_by_name(documents: &[Document], call: &Call, operation: &str, name: &Named) -> bool {
+    live_grants(documents, call, operation).iter().any(|grant| match &grant.within {
+        In::All(_) => false,
+        In::Kinds(kinds) => words(documents, kinds, call.tenant).iter().any(|word| same(word, name) == Some(true)),
     })
 }
 
@@ -316,7 +332,10 @@ fn same(word: &str, name: &Named) -> Option<bool> {
     match name {
         Named::Id(text) if word_is_id => Some(word == text),
         Named::Name(text) if !word_is_id => Some(word == text),
-        Named::Id(_) | Named::Name(_) | Named::Hint(_) | Named::Unknown => None,
+        Named::Word(text) if word_is_id == text.chars().all(|character| character.is_ascii_digit()) => {
+            Some(word == text)
+        }
+        Named::Id(_) | Named::Name(_) | Named::Word(_) | Named::Hint(_) | Named::Unknown => None,
     }
 }
 
@@ -574,6 +593,7 @@ fn call() -> impl Strategy<Value = Call> {
     let named = prop_oneof![
         3 => proptest::sample::select(&["AA", "BB", "CC"][..]).prop_map(|text| Named::Name(text.to_owned())),
         3 => proptest::sample::select(&["10", "20", "30"][..]).prop_map(|text| Named::Id(text.to_owned())),
+        2 => proptest::sample::select(&["AA", "BB", "CC", "10", "30"][..]).prop_map(|text| Named::Word(text.to_owned())),
         1 => Just(Named::Hint("AA".to_owned())),
         1 => Just(Named::Unknown),
     ];
@@ -639,6 +659,7 @@ fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl F
                 name: match name {
                     Named::Id(text) => ContainerName::Id(text.into()),
                     Named::Name(text) => ContainerName::Name(text.into()),
+                    Named::Word(text) => ContainerName::Word(text.into()),
                     Named::Hint(text) => ContainerName::Hint(text.into()),
                     Named::Unknown => ContainerName::Unknown,
                 },
@@ -886,9 +907,15 @@ proptest! {
             poorer.push(Call { what: What::Containers(unknown), ..call.clone() });
             let hinted = names.iter().map(|name| match name {
                 Named::Name(text) => Named::Hint(text.clone()),
-                Named::Id(_) | Named::Hint(_) | Named::Unknown => name.clone(),
+                Named::Id(_) | Named::Word(_) | Named::Hint(_) | Named::Unknown => name.clone(),
             });
             poorer.push(Call { what: What::Containers(hinted.collect()), ..call.clone() });
+            let worded = names.iter().map(|name| match name {
+                Named::Id(text) | Named::Name(text) => Named::Word(text.clone()),
+                Named::Word(text) => Named::Hint(text.clone()),
+                Named::Hint(_) | Named::Unknown => name.clone(),
+            });
+            poorer.push(Call { what: What::Containers(worded.collect()), ..call.clone() });
         }
         for poorer in poorer {
             prop_assert!(permitted || !permits(&toy, &documents, &poorer), "{:?}", poorer);
@@ -932,6 +959,11 @@ proptest! {
     fn a_comparison_misses_nothing_that_a_call_shows(
         documents in documents(), call in call(), change in 0..CHANGES, which in any::<prop::sample::Index>(), other in documents(), later in 0..10i64
     ) {
+        // What a word of a query is taken for hangs on doubt, and a doubt is no cell.
+        let is_doubt = |name: &Named| matches!(name, Named::Word(_));
+        if matches!(&call.what, What::Containers(names) if names.iter().any(is_doubt)) {
+            return Ok(());
+        }
         let toy = Toy::new();
         let changed = with_change(&documents, &call, change, which, &other);
         let (one, two) = (compiled(&toy, &documents), compiled(&toy, &changed));

@@ -35,16 +35,36 @@ pub enum ContainerName<'r> {
     Id(Cow<'r, str>),
     /// By a key, slug or name that the gate takes as written (`names: as_written`, `issue_keys: prefix`).
     Name(Cow<'r, str>),
+    /// By a word of a query: a key or an id, and where the product knows none such, what another container is called.
+    /// Where the policy writes the word it is taken for that container; no word proves that another one is not meant.
+    Word(Cow<'r, str>),
     /// By a name that may prove a refusal, never a permit.
     Hint(Cow<'r, str>),
     /// Not at all: an id that only a look-up could place.
     Unknown,
 }
 
+impl ContainerRef<'_> {
+    /// What a word of a query stands for where it is no other container's name.
+    pub fn as_written(&self) -> ContainerRef<'_> {
+        let name = match &self.name {
+            ContainerName::Word(text) if is_number(text) => ContainerName::Id(Cow::Borrowed(text)),
+            ContainerName::Word(text) => ContainerName::Name(Cow::Borrowed(text)),
+            other => other.clone(),
+        };
+        ContainerRef { kind: self.kind, name }
+    }
+}
+
+/// Of the words of queries, those of digits are ids.
+pub fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl ContainerName<'_> {
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Id(text) | Self::Name(text) | Self::Hint(text) => Some(text),
+            Self::Id(text) | Self::Name(text) | Self::Word(text) | Self::Hint(text) => Some(text),
             Self::Unknown => None,
         }
     }

@@ -791,8 +791,9 @@ fn places_stand_in_lists_and_in_the_keys_of_objects() {
         ("{kind: team, keys: '/**'}", "does not stand alone"),
         ("{kind: team, body: /a, keys: /a}", "exactly one of"),
         ("{kind: team}", "exactly one of"),
-        ("{kind: team, path: team, as: move_target}", "in queries and bodies alone"),
+        ("{kind: team, path: team, as: jql}", "in queries and bodies alone"),
         ("{kind: team, header: x-team, as: move_target}", "in queries and bodies alone"),
+        ("{kind: team, query: q, as: sql}", "unknown variant `sql`"),
     ] {
         let problems = with(place).expect_err(place);
         assert!(problems.iter().any(|problem| problem.contains(said)), "{place}: {problems:?}");

@@ -256,6 +256,10 @@ pub enum Reading {
     Conversation,
     /// Where Jira's bulk move puts issues: a project, an issue type and perhaps a parent, parted by commas.
     MoveTarget,
+    /// A query of Jira's: what it cannot reach outside of, else `tenant`.
+    Jql,
+    /// The same of Confluence's.
+    Cql,
 }
 
 /// What an absent place means.

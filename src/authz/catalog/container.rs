@@ -75,7 +75,10 @@ fn locate_all<'r>(
             located.present(place);
             continue;
         }
-        let found = find(&place.at, parameters, request, facts)?;
+        let found = match (&place.at, place.reading) {
+            (PlaceAt::Query(name), Reading::Jql | Reading::Cql) => request.arguments().find_text(name)?,
+            _ => find(&place.at, parameters, request, facts)?,
+        };
         if place.absent != Absent::Deny {
             check_read_by_all(operation, &place.at, &found, facts)?;
         }
@@ -115,7 +118,7 @@ fn name<'r>(
             Ok((name, possible(operation, may_be)))
         }
         // What may name several is taken apart before.
-        Reading::MoveTarget => Ok((ContainerName::Unknown, VariantMask::NONE)),
+        Reading::MoveTarget | Reading::Jql | Reading::Cql => Ok((ContainerName::Unknown, VariantMask::NONE)),
     }
 }
 

@@ -109,7 +109,11 @@ fn supply(touched: &mut Touched<'_>, supplied: &[(KindId, NamedContainer)]) {
         ContainerList::Many(many) => &mut many[..],
     };
     for container in list {
-        let ContainerRef { kind, name: ContainerName::Hint(_) | ContainerName::Unknown } = container else { continue };
+        let ContainerRef { kind, name: ContainerName::Word(_) | ContainerName::Hint(_) | ContainerName::Unknown } =
+            container
+        else {
+            continue;
+        };
         let Some((_, known)) = supplied.iter().find(|(one, _)| one == kind) else { continue };
         let text = Cow::Owned(known.text.to_string());
         container.name = match known.form {

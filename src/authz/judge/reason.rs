@@ -57,7 +57,7 @@ fn by_revocation(question: &Question<'_>, operation: &Operation, taken: &Taken, 
         (Reach::Containers(list), Reason::ContainerRevoked) => list.as_slice().iter().position(|container| {
             let context = question.area_context(rules.linked);
             let area = rules.linked.part.area(revocation.area);
-            area.is_some_and(|area| area.revokes(container, context) != Met::No)
+            area.is_some_and(|area| question.may_lie_in(container, area, context))
         }),
         _ => None,
     };
@@ -227,7 +227,8 @@ fn where_it_stops(question: &Question<'_>, rules: &Rules<'_>, grant: &Grant) -> 
     let answers: Vec<Met> = answers.collect();
     // An id beside a name is no match that anyone could find out, but to a gate that takes names as they are written.
     let told = |container: &ContainerRef<'_>| {
-        matches!(container.name, ContainerName::Id(_) | ContainerName::Name(_)) && question.names_as_written
+        let told = matches!(container.name, ContainerName::Id(_) | ContainerName::Name(_) | ContainerName::Word(_));
+        told && question.names_as_written
     };
     let missing = answers.iter().position(|met| *met != Met::Yes);
     let unresolved = containers.as_slice().iter().zip(&answers);

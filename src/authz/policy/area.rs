@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::authz::catalog::{Catalog, KindId};
-use crate::authz::touch::{ContainerName, ContainerRef, Reach};
+use crate::authz::touch::{ContainerName, ContainerRef, Reach, is_number};
 
 /// An answer that may not be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,8 @@ impl Containers {
         match name {
             ContainerName::Id(text) => self.holds_as(Form::Id, text),
             ContainerName::Name(text) => self.holds_as(Form::Name, text),
+            ContainerName::Word(text) if is_number(text) => self.holds_as(Form::Id, text),
+            ContainerName::Word(text) => self.holds_as(Form::Name, text),
             // A hint may prove a refusal and never a permit: both come out of "cannot tell".
             ContainerName::Hint(_) | ContainerName::Unknown if self.0.is_empty() => Met::No,
             ContainerName::Hint(_) | ContainerName::Unknown => Met::CannotTell,
@@ -172,7 +174,11 @@ impl Area {
         let Self::Kinds(kinds) = self else { return Met::Yes };
         kinds.iter().fold(Met::No, |met, area| {
             met.or(match () {
-                () if area.kind == container.kind => area.holds(container, context),
+                () if area.kind == container.kind => match (area.holds(container, context), &container.name) {
+                    // What is written otherwise may be another name of it.
+                    (Met::No, ContainerName::Word(_)) if area.any_in(context) => Met::CannotTell,
+                    (met, _) => met,
+                },
                 () if nested(context.catalog, area.kind, container.kind) && area.any_in(context) => Met::CannotTell,
                 () => Met::No,
             })

@@ -102,19 +102,36 @@ impl<'a> Pairs<'a> {
         if self.text.is_empty() || !self.among.may_hold(name) {
             return Ok(Found::Absent);
         }
-        self.walk(name)
+        self.walk(name, |value, goes_on| match goes_on {
+            true => Err(BadRequest("the value of a deciding argument holds a `;`")),
+            false => decode_value(value),
+        })
     }
 
-    fn walk(self, name: &str) -> Result<Found<'a>, BadRequest> {
+    /// The same for a text of which little may be understood: one that two readers could decode to two texts is empty.
+    pub fn find_text(self, name: &str) -> Result<Found<'a>, BadRequest> {
+        if self.text.is_empty() || !self.among.may_hold(name) {
+            return Ok(Found::Absent);
+        }
+        self.walk(
+            name,
+            |value, goes_on| if goes_on { Ok("".into()) } else { Ok(decode_value(value).unwrap_or_default()) },
+        )
+    }
+
+    /// `read` is given a value, and whether a `;` stands behind it.
+    #[inline]
+    fn walk(
+        self,
+        name: &str,
+        read: impl Fn(&'a str, bool) -> Result<Cow<'a, str>, BadRequest>,
+    ) -> Result<Found<'a>, BadRequest> {
         let mut found = Found::Absent;
         for segment in self.text.split('&') {
             let (first, rest) = segment.split_once(';').map_or((segment, None), |(first, rest)| (first, Some(rest)));
             let (key, value) = first.split_once('=').unwrap_or((first, ""));
             if key == name {
-                if rest.is_some() {
-                    return Err(BadRequest("the value of a deciding argument holds a `;`"));
-                }
-                found = found.and(decode_value(value)?);
+                found = found.and(read(value, rest.is_some())?);
             } else if reads_as(key, name) {
                 return Err(MISSPELLED);
             }

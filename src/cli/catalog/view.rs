@@ -140,6 +140,8 @@ fn reading(reading: Reading) -> &'static str {
         Reading::IssueKey => "issue_key",
         Reading::Conversation => "conversation",
         Reading::MoveTarget => "move_target",
+        Reading::Jql => "jql",
+        Reading::Cql => "cql",
     }
 }
 

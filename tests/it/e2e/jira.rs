@@ -153,13 +153,9 @@ fn a_grant_that_is_limited_to_projects_reaches_those_and_no_other() {
     gate.refuses(&get(&issue("10001")), "container_unresolved");
     gate.refuses(&get(&format!("{API}/project/10002")), "container_not_granted");
     // What reaches the whole tenant needs a grant in all of it.
-    for path in [
-        "/search?jql=project%3DPROJ",
-        "/search/jql?jql=project%3DPROJ",
-        "/project/search",
-        "/dashboard",
-        "/attachment/10000",
-    ] {
+    for path in
+        ["/search?jql=status%3DOpen", "/search/jql?jql=text", "/project/search", "/dashboard", "/attachment/10000"]
+    {
         gate.refuses(&get(&format!("{API}{path}")), "container_not_granted");
     }
     // What reaches nothing is open to whoever holds its scope anywhere.
@@ -239,6 +235,104 @@ fn an_issue_is_not_moved_into_a_project_by_editing_it() {
     gate.refuses(&edit(r#"{"fields":{"project":{"key":"OTHER"}}}"#), "container_not_granted");
     gate.refuses(&edit(r#"{"fields":{"parent":{"key":"OTHER-1"}}}"#), "container_not_granted");
     gate.refuses(&edit(r#"{"update":{"parent":[{"set":{"key":"OTHER-1"}}]}}"#), "container_not_granted");
+}
+
+#[test]
+fn a_search_reaches_the_projects_that_its_query_stays_within() {
+    let gate = tracker(LIMITED);
+    let asked = |jql: &str| {
+        let encoded: String = jql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let body = serde_json::json!({ "jql": jql, "fields": ["summary"] }).to_string();
+        [
+            get(&format!("{API}/search?jql={encoded}")),
+            get(&format!("{API}/search/jql?fields=summary&jql={encoded}&nextPageToken=x")),
+            Ask::post(&format!("{API}/search")).bearer("tracker").json(&body),
+            Ask::post(&format!("{API}/search/jql")).bearer("tracker").json(&body),
+            Ask::post(&format!("{API}/search/approximate-count")).bearer("tracker").json(&body),
+        ]
+    };
+    for jql in [
+        "project = PROJ",
+        "project = proj AND status = Open ORDER BY created",
+        "key in (PROJ-1, PROJ-2)",
+        "assignee = currentUser() AND (project = PROJ OR key = PROJ-7)",
+    ] {
+        for ask in asked(jql) {
+            gate.passes(&ask);
+        }
+    }
+    for jql in [
+        "project = OTHER",
+        "project = PROJ OR project = OTHER",
+        "project in (PROJ, OTHER)",
+        "project = PROJ OR status = Open",
+        "NOT project = OTHER",
+        "project != OTHER",
+        "project = \"My project\"",
+        "project = 10001",
+        "key = OTHER-1",
+        "parent = PROJ-1",
+        "project = PROJ AND issue in linkedIssues(OTHER-1)",
+        "project was PROJ",
+        "project = PROJ || 1 = 1",
+        "status = Open",
+        "",
+    ] {
+        for ask in asked(jql) {
+            gate.refuses(&ask, "container_not_granted");
+        }
+    }
+    for path in ["/search", "/search/jql", "/search/jql?jql=", "/search/jql?jql=project%3DPROJ&reconcileIssues=10001"] {
+        gate.refuses(&get(&format!("{API}{path}")), "container_not_granted");
+    }
+    // Issues by number stand beside what is found, and another query beside the one in the body.
+    let post = |query: &str, body: &str| Ask::post(&format!("{API}/search/jql{query}")).bearer("tracker").json(body);
+    gate.refuses(&post("", r#"{"jql":"project = PROJ","reconcileIssues":[10001]}"#), "container_not_granted");
+    gate.refuses(&post("?jql=project=OTHER", r#"{"jql":"project = PROJ"}"#), "container_not_granted");
+    gate.refuses(&post("?jql=status=Open", r#"{"jql":"project = PROJ"}"#), "container_not_granted");
+    gate.passes(&post("?jql=project=PROJ", r#"{"jql":"project = PROJ"}"#));
+    for body in [
+        r#"{"jql":"project = PROJ","j\u0071l":"project = OTHER"}"#,
+        r#"{"jql":"project = PROJ","JQL":"project = OTHER"}"#,
+        r#"{"jql":["project = PROJ"]}"#,
+        r#"{"jql":{"query":"project = PROJ"}}"#,
+    ] {
+        gate.refuses(&post("", body), "bad_request");
+    }
+    gate.refuses(&get(&format!("{API}/search/jql?jql=project=PROJ&jql=project=OTHER")), "bad_request");
+    gate.refuses(&get(&format!("{API}/search/jql?jql=project=PROJ&JQL=project=OTHER")), "bad_request");
+    // Text that two readers could decode to two queries is no reason to refuse who may search everywhere.
+    let all = tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all}]\n");
+    for jql in ["text+~+%22R%26D%22", "text+~+%22a;b%22", "text+~+%22100%2525%22", "project=PROJ%0AAND+status=Open", ""]
+    {
+        all.passes(&get(&format!("{API}/search/jql?jql={jql}")));
+        gate.refuses(&get(&format!("{API}/search/jql?jql={jql}")), "container_not_granted");
+    }
+}
+
+#[test]
+fn a_word_of_a_query_may_be_what_another_project_is_called() {
+    let search = |jql: &str| get(&format!("{API}/search/jql?jql={jql}"));
+    let secret = "revocations: [{scopes: [read:jira-work], in: {project: [SEC]}, reason: SEC-9}]\n";
+    // SEC may be called "Legal", and a project's key is looked for before its name.
+    let gate = tracker(&format!("grants: [{{scopes: [read:jira-work], actors: [app], in: all}}]\n{secret}"));
+    for jql in ["project=SEC", "project=sec", "project=Legal", "project=PROJ", "project=10001", "key=SEC-1"] {
+        gate.refuses(&search(jql), "container_revoked");
+    }
+    gate.passes(&search("key=PROJ-1"));
+    // A grant that names the project says that there is one with that key.
+    let named = "grants:\n  - {scopes: [read:jira-work], actors: [app], in: all}\n  \
+                 - {scopes: [read:jira-user], actors: [app], in: {project: [PROJ]}}\n";
+    let gate = tracker(&format!("{named}{secret}"));
+    gate.passes(&search("project=PROJ"));
+    for jql in ["project=SEC", "project=Legal", "project=PROJ+OR+project=Legal", "project=10001"] {
+        gate.refuses(&search(jql), "container_revoked");
+    }
+    // One that gives nothing says nothing.
+    let shadow = named.replace("in: {project: [PROJ]}", "in: {project: [PROJ]}, mode: shadow");
+    tracker(&format!("{shadow}{secret}")).refuses(&search("project=PROJ"), "container_revoked");
+    let ended = named.replace("in: {project: [PROJ]}", "in: {project: [PROJ]}, valid: {until: 2020-01-01T00:00:00Z}");
+    tracker(&format!("{ended}{secret}")).refuses(&search("project=PROJ"), "container_revoked");
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn name(name: &ContainerName<'_>) -> String {
     match name {
         ContainerName::Id(text) => format!("id:{text}"),
         ContainerName::Name(text) => format!("name:{text}"),
+        ContainerName::Word(text) => format!("word:{text}"),
         ContainerName::Hint(text) => format!("hint:{text}"),
         ContainerName::Unknown => "unknown".to_owned(),
     }
@@ -354,6 +355,63 @@ fn no_more_items_are_read_than_containers_may_be_named() {
     assert_eq!(reach_of(places(), &body(r#"{"key":"A1"}"#, CONTAINERS_MAX)).as_deref(), Some("name:A1"));
     assert_eq!(reach_of(places(), &body(r#"{"key":"A1"}"#, CONTAINERS_MAX + 1)), None);
     assert_eq!(reach_of(places(), &body("{}", CONTAINERS_MAX + 1)), None, "though they name nothing");
+}
+
+#[test]
+fn a_query_is_a_place_like_any_other() {
+    let places = |absent| {
+        vec![
+            Place { absent, ..place(PROJECT, PlaceAt::Query("jql".into()), Reading::Jql) },
+            Place { absent: Absent::Skip, ..place(PROJECT, PlaceAt::Body("/jql".into()), Reading::Jql) },
+        ]
+    };
+    let reach = |gate: &GateRules, query: &str, body: &str| {
+        read(gate, &operation(places(Absent::Tenant), u8::MAX, vec![]), &[], query, body).map(|read| read.reach).ok()
+    };
+    for (query, reached) in [
+        ("jql=project+%3D+A1", "word:A1"),
+        ("jql=project%20in%20(a1,%20b1)", "word:A1 word:B1"),
+        ("jql=project=10001", "word:10001"),
+        ("jql=key=A1-7+AND+status+%3D+Open", "name:A1"),
+        ("jql=project=A1+ORDER+BY+created", "word:A1"),
+        ("jql=project=%22A1%22", "word:A1"),
+        // Names of projects, and numbers that may be one's name.
+        ("jql=project=%22A+1%22", "tenant"),
+        ("jql=project=%2210001%22", "tenant"),
+        ("jql=project=010001", "tenant"),
+        ("jql=project=A-1", "tenant"),
+        ("jql=key=A1", "tenant"),
+        ("jql=project=A1+OR+status=x", "tenant"),
+        ("jql=", "tenant"),
+        ("jql", "tenant"),
+        ("", "tenant"),
+        // Two readers could decode it to two queries: it reaches what the longest of them would.
+        ("jql=project=A1%26x", "tenant"),
+        ("jql=project=A1;x", "tenant"),
+        ("jql=project=A1%253D", "tenant"),
+        ("jql=project=A1%0AOR+project=B1", "tenant"),
+        ("jql=project=A1%ff", "tenant"),
+    ] {
+        assert_eq!(reach(&gate(), query, "").as_deref(), Some(reached), "{query}");
+    }
+    for query in [
+        "jql=project=A1&jql=project=A1",
+        "JQL=project=A1",
+        "jql=project=A1&Jql=project=B1",
+        "jql%5B%5D=project=A1",
+        "x=1;jql=project=A1",
+    ] {
+        assert_eq!(reach(&gate(), query, ""), None, "{query}");
+    }
+    let both = reach(&gate(), "jql=project=A1", r#"{"jql":"project = B1"}"#);
+    assert_eq!(both.as_deref(), Some("word:A1 word:B1"), "whichever the product reads");
+    assert_eq!(reach(&gate(), "jql=project=A1", r#"{"jql":"x"}"#).as_deref(), Some("tenant"));
+    assert_eq!(reach(&gate(), "jql=project=A1", r#"{"jql":["project = A1"]}"#), None);
+    assert_eq!(reach(&gate(), "jql=project=A1", r#"{"jql":{}}"#), None);
+    // Without the opt-out no word of a query proves anything.
+    assert_eq!(reach(&sceptical(), "jql=project=A1", "").as_deref(), Some("hint:A1"));
+    assert_eq!(reach(&sceptical(), "jql=project=10001", "").as_deref(), Some("hint:10001"));
+    assert_eq!(reach(&sceptical(), "jql=key=A1-1", "").as_deref(), Some("hint:A1"));
 }
 
 #[test]

@@ -195,7 +195,8 @@ fn reason(why: &str, spot: Spot, what: &str, names: &mut Names<'_>) {
 fn place(written: &compact::Place, request: &Request, names: &mut Names<'_>) -> Option<Place> {
     let kind = names.container(&written.kind)?;
     let at = at(&written.at, request, names)?;
-    if written.reading == Reading::MoveTarget && matches!(at, PlaceAt::Path(_) | PlaceAt::Header(_)) {
+    let is_of_several = matches!(written.reading, Reading::MoveTarget | Reading::Jql | Reading::Cql);
+    if is_of_several && matches!(at, PlaceAt::Path(_) | PlaceAt::Header(_)) {
         names.problem(written.kind.spot, "what may name several containers is read in queries and bodies alone");
     }
     Some(Place {

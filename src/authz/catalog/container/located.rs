@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::reading::move_target;
+use super::reading::{UNREADABLE, in_query, move_target};
 use super::{name, possible};
 use crate::authz::catalog::items::{InItem, Items};
 use crate::authz::catalog::{Absent, Operation, Place, PlaceAt, Reading, VariantMask};
 use crate::authz::gate::GateRules;
+use crate::authz::query_language::{self, Bounds, Language};
 use crate::authz::request::json::Value;
 use crate::authz::request::{BadRequest, Found, keys_of, values_of};
 use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerName, ContainerRef};
@@ -166,8 +167,11 @@ impl<'g, 'r> Located<'g, 'r> {
         if place.present_is_tenant {
             return Ok(());
         }
-        if place.reading == Reading::MoveTarget {
-            return self.move_target(place, &value);
+        match place.reading {
+            Reading::MoveTarget => return self.move_target(place, &value),
+            Reading::Jql => return self.query(place, Language::Jql, &value),
+            Reading::Cql => return self.query(place, Language::Cql, &value),
+            Reading::Container | Reading::IssueKey | Reading::Conversation => {}
         }
         if !place.list || !value.contains(',') {
             return self.name(place, place.reading, value);
@@ -190,6 +194,22 @@ impl<'g, 'r> Located<'g, 'r> {
             Some(parent) => self.name(place, Reading::IssueKey, Cow::Owned(parent.to_owned())),
             None => Ok(()),
         }
+    }
+
+    /// What a query cannot reach outside of; the tenant where it may reach anything.
+    fn query(&mut self, place: &Place, language: Language, query: &str) -> Result<(), BadRequest> {
+        let kind = self.gate.catalog.containers.get(usize::from(place.kind.0)).ok_or(UNREADABLE)?;
+        let Bounds::Within(named) = query_language::bounds(language, query) else {
+            self.whole_tenant = true;
+            return Ok(());
+        };
+        for one in named {
+            match in_query(self.gate, kind, language, one) {
+                Some(name) => self.add(place, name, VariantMask::NONE)?,
+                None => self.whole_tenant = true,
+            }
+        }
+        Ok(())
     }
 
     fn name(&mut self, place: &Place, reading: Reading, text: Cow<'r, str>) -> Result<(), BadRequest> {

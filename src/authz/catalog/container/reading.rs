@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::authz::catalog::pattern::Pattern;
 use crate::authz::catalog::{Catalog, ContainerKind, Fold, VariantMask};
 use crate::authz::gate::GateRules;
+use crate::authz::query_language::{Language, Named};
 use crate::authz::request::BadRequest;
-use crate::authz::touch::ContainerName;
+use crate::authz::touch::{ContainerName, is_number};
 
 /// Names of the variants that a conversation id can tell: the words of Slack's catalog.
 const IM: &[&str] = &["im"];
@@ -93,6 +94,29 @@ pub(super) fn move_target(text: &str) -> Result<(&str, Option<&str>), BadRequest
         (Some(project), Some(issue_type), None) if is_id(issue_type) => Ok((project, parent)),
         _ => Err(BadRequest("the destination is not a project, an issue type's id and perhaps a parent issue")),
     }
+}
+
+/// What a query names. `None`: it may be another's name.
+///
+/// Jira takes a word for a project's key, else for a project's name, and digits for an id, else for a name.
+pub(super) fn in_query<'r>(
+    gate: &GateRules,
+    kind: &ContainerKind,
+    language: Language,
+    named: Named<'_>,
+) -> Option<ContainerName<'r>> {
+    let (text, quoted) = match named {
+        Named::Issue(key) => return issue(gate, kind, Cow::Owned(key.to_owned())).ok(),
+        Named::Container { text, quoted } => (text, quoted),
+    };
+    let known = match (language, is_number(text)) {
+        (Language::Jql, true) => !quoted && !text.starts_with('0') && matches(kind.id.as_ref(), text),
+        // A space's key may be of digits, and CQL knows no ids.
+        (Language::Cql, true) => false,
+        (Language::Jql | Language::Cql, false) => matches(kind.key.as_ref(), text),
+    };
+    let text = folded(kind, Cow::Owned(text.to_owned()));
+    known.then_some(if gate.names_as_written { ContainerName::Word(text) } else { ContainerName::Hint(text) })
 }
 
 const NO_ISSUE: BadRequest = BadRequest("the issue is neither a key like PROJ-1 nor a number");
