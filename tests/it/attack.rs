@@ -10,5 +10,5 @@
 )]
 
 mod arguments;
-
+mod places;
 mod policy;
