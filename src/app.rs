@@ -12,6 +12,7 @@ mod gates;
 mod machine;
 mod state;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ pub fn catalogs(config: Option<&Config>) -> Result<Vec<Arc<Catalog>>, Vec<Proble
         match load_catalog(&gate.catalog) {
             Err(own) => problems.extend(own),
             Ok(None) => problems.push(complain(format!("no catalog is built in for the gate `{}`", gate.name))),
-            Ok(Some(catalog)) if catalogs.iter().any(|(_, other)| other.product == catalog.product) => {
+            Ok(Some(catalog)) if catalogs.iter().any(|(_, other)| is_another(other, &catalog)) => {
                 let message = format!("two gates use different catalogs of {}", catalog.product);
                 problems.push(complain(message).help("give them one catalog, or run two instances"));
             }
@@ -111,12 +112,20 @@ pub fn catalogs(config: Option<&Config>) -> Result<Vec<Arc<Catalog>>, Vec<Proble
         return Err(problems);
     }
     let mut all: Vec<Arc<Catalog>> = catalogs.into_iter().map(|(_, catalog)| catalog).collect();
+    // One gate may pin the release that another takes as it comes.
+    let mut seen = BTreeSet::new();
+    all.retain(|catalog| seen.insert(Arc::clone(&catalog.product)));
     for (product, _) in builtin::products() {
         if !all.iter().any(|catalog| *catalog.product == *product) {
             all.extend(builtin::catalog(product));
         }
     }
     Ok(all)
+}
+
+/// Another catalog of the same product.
+fn is_another(one: &Arc<Catalog>, other: &Arc<Catalog>) -> bool {
+    one.product == other.product && !Arc::ptr_eq(one, other)
 }
 
 /// The rules of each gate, for whoever judges without serving. A gate whose catalog cannot be read is left out:

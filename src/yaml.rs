@@ -5,6 +5,7 @@
 
 pub mod field;
 pub mod node;
+pub mod plain;
 pub mod time;
 pub mod typed;
 

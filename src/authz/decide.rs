@@ -16,7 +16,7 @@ use super::catalog::{ActorRule, Catalog, CredentialKindId, Needs, OperationId, P
 use super::gate::GateRules;
 use super::identity::{
     CredentialRewrite, Identified, KeyPlaces, LoneToken, NotIdentified, gate_tenant, identify, identify_by,
-    request_tenant, tenant_arguments,
+    request_tenant, tenant_arguments, tenant_in_body,
 };
 use super::judge::{
     Mode, Question, Refused, RuleKind, RuleRef, any_revocation_reaches, held_scopes, passes, passes_enforced, refusal,
@@ -443,16 +443,26 @@ impl<'c> Case<'c> {
     /// A second tenant in the arguments would need the app's own installation and grant there.
     #[inline(always)]
     fn check_tenant_arguments(&self, tenant: &str) -> Result<(), Reason> {
+        if self.gate.catalog.tenant_arguments.is_empty() {
+            return Ok(());
+        }
         self.gate.catalog.tenant_arguments.iter().try_for_each(|argument| match &argument.at {
             PlaceAt::Argument(name) | PlaceAt::Query(name) => {
                 tenant_arguments(std::slice::from_ref(name), tenant, self.request, self.facts)
             }
+            PlaceAt::Body(_) => Ok(()),
             PlaceAt::Path(_)
             | PlaceAt::Header(_)
-            | PlaceAt::Body(_)
             | PlaceAt::Keys(_)
             | PlaceAt::InItems { .. }
             | PlaceAt::Multipart(_) => Err(Reason::UnknownTenant),
+        })?;
+        let operation = self.operation.and_then(|id| self.gate.catalog.operations.get(usize::from(id.0)));
+        let listed = operation.map_or(&[][..], |operation| &operation.tenant_arguments[..]);
+        listed.iter().try_for_each(|argument| match &argument.at {
+            PlaceAt::Body(pointer) => tenant_in_body(pointer, tenant, self.facts),
+            PlaceAt::Argument(_) | PlaceAt::Query(_) | PlaceAt::Path(_) | PlaceAt::Header(_) => Ok(()),
+            PlaceAt::Keys(_) | PlaceAt::InItems { .. } | PlaceAt::Multipart(_) => Err(Reason::UnknownTenant),
         })
     }
 

@@ -383,3 +383,13 @@ pub fn tenant_arguments(
     }
     Ok(())
 }
+
+/// Refuses a place in the body (Bitbucket's `/workspace/slug`) that names another tenant than the request is judged for.
+///
+/// # Errors
+/// As [`tenant_arguments`].
+pub fn tenant_in_body(pointer: &str, tenant: &str, facts: &Facts<'_>) -> Result<(), Reason> {
+    let found = facts.body.at(pointer).map_err(|_| Reason::BadRequest)?;
+    let own = |value: &str| value.split('/').next() == Some(tenant);
+    if found.as_slice().iter().all(|value| own(value)) { Ok(()) } else { Err(Reason::UnknownTenant) }
+}

@@ -7,8 +7,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Answer, Failure, Output};
 use crate::app::{self, Running};
 use crate::authz::catalog::builtin;
+use crate::authz::policy::compile::Catalogs;
 use crate::config::model::LogFormat;
 use crate::config::{self, Config};
+use crate::control::digests::{self, Changed};
 use crate::problem::{Problem, fill_snippets, render_human};
 use crate::shutdown::signalled;
 use crate::telemetry::{self, LogTarget};
@@ -63,12 +65,34 @@ fn refuse(problems: &[Problem], output: &mut Output<'_>) -> Answer {
     Ok(false)
 }
 
+/// A catalog that is another one than at the last start.
+fn say_changed_catalogs(state: &Path, catalogs: &Catalogs) {
+    match digests::changed(state, catalogs.iter().map(|product| &*product.catalog)) {
+        Ok(changed) => changed.iter().for_each(|Changed { product, before, now }| {
+            tracing::warn!(
+                product,
+                release_before = before.release,
+                digest_before = before.digest,
+                release = now.release,
+                digest = now.digest,
+                "the catalog is another one than at the last start: `scopegate catalog diff` says what changes"
+            );
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "it cannot be told whether a catalog is another one than at the last start")
+        }
+    }
+}
+
 /// What an operator must know before the first request.
 fn say(config: &Config, running: &Running) {
     let snapshot = running.live.load();
     for product in snapshot.catalogs.iter() {
         let catalog = &product.catalog;
         tracing::info!(product = &*catalog.product, release = catalog.release, digest = catalog.digest, "catalog");
+    }
+    if let Some(state) = &config.state {
+        say_changed_catalogs(state, &snapshot.catalogs);
     }
     for (gate, address) in config.gates.iter().zip(&running.gates) {
         tracing::info!(gate = gate.name, address = %address, bypass = gate.bypass.as_str(), "gate listens");

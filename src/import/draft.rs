@@ -16,7 +16,7 @@ pub struct Draft {
     /// Everything before the scopes, as YAML: it is the same for every description of the vendor's.
     pub head: String,
     /// By name, with the vocabularies (as the head orders them) that it is a word of.
-    pub scopes: BTreeMap<String, BTreeSet<&'static str>>,
+    pub scopes: BTreeMap<String, BTreeSet<String>>,
     pub operations: Vec<DraftOperation>,
 }
 
@@ -25,7 +25,7 @@ pub struct DraftOperation {
     pub id: String,
     pub request: String,
     /// Empty: unknown.
-    pub needs: Vec<(&'static str, Vec<DraftLine>)>,
+    pub needs: Vec<(String, Vec<DraftLine>)>,
     pub places: Vec<DraftPlace>,
     pub subject: bool,
     pub proposed: bool,
@@ -34,7 +34,7 @@ pub struct DraftOperation {
     pub json: Option<bool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct DraftLine {
     pub scopes: Vec<String>,
     pub when: Option<&'static str>,
@@ -54,23 +54,24 @@ pub struct DraftPlace {
 }
 
 impl Draft {
-    /// Notes the scopes of a line as words of its vocabulary.
-    pub fn note_scopes(&mut self, operation: &DraftOperation) {
+    /// Adds an operation; the scopes of its lines are words of their vocabularies.
+    pub fn add(&mut self, operation: DraftOperation) {
         for (vocabulary, lines) in &operation.needs {
             for scope in lines.iter().flat_map(|line| &line.scopes) {
-                self.scopes.entry(scope.clone()).or_default().insert(vocabulary);
+                self.scopes.entry(scope.clone()).or_default().insert(vocabulary.clone());
             }
         }
+        self.operations.push(operation);
     }
 
     pub fn to_yaml(&self) -> String {
         let mut yaml = self.head.clone();
-        yaml.push_str("scopes:\n");
+        yaml.push_str(if self.scopes.is_empty() { "scopes: []\n" } else { "scopes:\n" });
         for (name, vocabularies) in &self.scopes {
-            let words: Vec<&str> = vocabularies.iter().copied().collect();
+            let words: Vec<String> = vocabularies.iter().map(|word| scalar(word)).collect();
             line(&mut yaml, &format!("  - {{name: {}, vocabularies: [{}]}}", scalar(name), words.join(", ")));
         }
-        yaml.push_str("operations:\n");
+        yaml.push_str(if self.operations.is_empty() { "operations: []\n" } else { "operations:\n" });
         for operation in &self.operations {
             operation.write(&mut yaml);
         }
@@ -81,7 +82,7 @@ impl Draft {
 impl DraftOperation {
     fn write(&self, yaml: &mut String) {
         line(yaml, &format!("  - id: {}", scalar(&self.id)));
-        line(yaml, &format!("    request: {}", self.request));
+        line(yaml, &format!("    request: {}", request(&self.request)));
         line(yaml, &format!("    needs: {}", self.needs_yaml()));
         if !self.places.is_empty() {
             let places: Vec<String> = self.places.iter().map(DraftPlace::to_yaml).collect();
@@ -94,7 +95,8 @@ impl DraftOperation {
             line(yaml, "    proposed: nothing");
         }
         if !self.tenant_arguments.is_empty() {
-            line(yaml, &format!("    tenant_arguments: [{}]", self.tenant_arguments.join(", ")));
+            let named: Vec<String> = self.tenant_arguments.iter().map(|name| scalar(name)).collect();
+            line(yaml, &format!("    tenant_arguments: [{}]", named.join(", ")));
         }
         if let Some(json) = self.json {
             line(yaml, &format!("    json: {json}"));
@@ -107,7 +109,7 @@ impl DraftOperation {
         }
         let vocabularies = self.needs.iter().map(|(vocabulary, lines)| {
             let lines: Vec<String> = lines.iter().map(DraftLine::to_yaml).collect();
-            format!("{vocabulary}: [{}]", lines.join(", "))
+            format!("{}: [{}]", scalar(vocabulary), lines.join(", "))
         });
         format!("{{{}}}", vocabularies.collect::<Vec<_>>().join(", "))
     }
@@ -148,6 +150,15 @@ impl DraftPlace {
 fn line(yaml: &mut String, text: &str) {
     yaml.push_str(text);
     yaml.push('\n');
+}
+
+/// A method and a template: plain where YAML takes it for text.
+fn request(text: &str) -> String {
+    if text.ends_with(':') || text.contains(['\'', '"']) {
+        format!("'{}'", text.replace('\'', "''"))
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The text as a YAML scalar that no reader takes for anything but text.

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::draft::{Draft, DraftLine, DraftOperation, DraftPlace, Note};
-use super::openapi::strings;
+use super::description::strings;
+use super::draft::{Draft, DraftLine, DraftOperation, DraftPlace};
 use super::{ImportError, Notes};
 
 const RELEASE: &str = "2026-08";
@@ -105,7 +105,7 @@ kinds:
   - {name: configuration, vocabularies: [configuration], actor: app}
 ";
 
-pub fn import(description: &Value, release: Option<&str>) -> Result<(Draft, Vec<Note>), ImportError> {
+pub fn import(description: &Value, release: Option<&str>, notes: &mut Notes) -> Result<Draft, ImportError> {
     let methods = description.as_object().filter(|methods| methods.contains_key("auth.test"));
     let methods = methods.ok_or_else(|| ImportError::Shape("not a map of Slack's methods".to_owned()))?;
     let release = super::draft::scalar(release.unwrap_or(RELEASE));
@@ -114,13 +114,11 @@ pub fn import(description: &Value, release: Option<&str>) -> Result<(Draft, Vec<
         "version: 1\nproduct: slack\nrelease: {release}\ndialect: slack\n{HEAD}tenant_arguments: [{}]\n",
         tenants.join(", ")
     );
-    let (mut draft, mut notes) = (Draft { head, ..Draft::default() }, Notes::default());
+    let mut draft = Draft { head, ..Draft::default() };
     for (name, method) in methods {
-        let converted = convert(name, method, &mut notes)?;
-        draft.note_scopes(&converted);
-        draft.operations.push(converted);
+        draft.add(convert(name, method, notes)?);
     }
-    Ok((draft, notes.finish()))
+    Ok(draft)
 }
 
 fn tenant_argument(name: &str, list: bool) -> String {
@@ -168,7 +166,7 @@ fn json(method: &Value, verb: &str) -> Option<bool> {
     (stated != (verb != "GET")).then_some(stated)
 }
 
-fn needs(name: &str, method: &Value, notes: &mut Notes) -> Vec<(&'static str, Vec<DraftLine>)> {
+fn needs(name: &str, method: &Value, notes: &mut Notes) -> Vec<(String, Vec<DraftLine>)> {
     let scopes = method.get("scope").unwrap_or(&Value::Null);
     for vocabulary in scopes.as_object().into_iter().flat_map(Map::keys) {
         if !VOCABULARIES.contains(&vocabulary.as_str()) {
@@ -178,7 +176,7 @@ fn needs(name: &str, method: &Value, notes: &mut Notes) -> Vec<(&'static str, Ve
     }
     let by_vocabulary = VOCABULARIES.iter().map(|vocabulary| (*vocabulary, strings(scopes.get(*vocabulary))));
     let stated = by_vocabulary.filter(|(_, scopes)| !scopes.is_empty());
-    stated.map(|(vocabulary, scopes)| (vocabulary, lines(name, &scopes, notes))).collect()
+    stated.map(|(vocabulary, scopes)| (vocabulary.to_owned(), lines(name, &scopes, notes))).collect()
 }
 
 fn lines(name: &str, scopes: &[&str], notes: &mut Notes) -> Vec<DraftLine> {

@@ -15,6 +15,7 @@ mod jira;
 mod lenient;
 mod links;
 mod operations;
+mod products;
 mod protocols;
 mod redirects;
 mod refusals;
@@ -51,8 +52,13 @@ fn gantt_setup(rules: &str) -> Setup {
 
 /// A Jira app with one token, which is its name.
 fn jira_app(name: &str, kind: &str, rules: &str) -> String {
+    product_app("jira", name, kind, rules)
+}
+
+/// The same of any product.
+fn product_app(product: &str, name: &str, kind: &str, rules: &str) -> String {
     format!(
-        "version: 1\napp: jira/{name}\nname: {name}\ncontact: it@example.com\ninstallations:\n  - tenant: acme\n    \
+        "version: 1\napp: {product}/{name}\nname: {name}\ncontact: it@example.com\ninstallations:\n  - tenant: acme\n    \
          tenant_name: Acme\n    installed_at: 2020-01-01T00:00:00Z\n    credentials:\n      \
          - {{method: token, kind: {kind}, sha256: sha256({name})}}\n{rules}"
     )

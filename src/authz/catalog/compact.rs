@@ -76,7 +76,8 @@ pub struct Tokens {
     pub body: Vec<String>,
 }
 
-/// An argument whose value is a tenant: it must be the request's own.
+/// An argument whose value is a tenant: it must be the request's own. One that begins with `/` is a place in a JSON body,
+/// asked about where an operation lists it; what stands before a slash in its value counts (`acme/repository`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantArgument {
@@ -250,6 +251,8 @@ pub enum Reading {
     /// An id or name of the container itself.
     #[default]
     Container,
+    /// A name, whatever it looks like: Confluence's space `2024` is not the one with that number.
+    Key,
     /// A Jira issue: `PROJ-1` lies in PROJ if the gate says so; digits tell nothing.
     IssueKey,
     /// A Slack conversation: the first letter may tell its type.

@@ -56,8 +56,11 @@ fn boxed(words: &[String]) -> Box<[Box<str>]> {
     words.iter().map(|word| Box::from(word.as_str())).collect()
 }
 
+/// One that begins with a slash is a place in a JSON body.
 fn tenant_argument(written: &compact::TenantArgument) -> TenantArgument {
-    TenantArgument { at: PlaceAt::Argument(written.argument.as_str().into()), list: written.list }
+    let name = written.argument.as_str();
+    let at = if name.starts_with('/') { PlaceAt::Body(name.into()) } else { PlaceAt::Argument(name.into()) };
+    TenantArgument { at, list: written.list }
 }
 
 fn containers(compact: &Compact, names: &mut Names<'_>) -> Box<[ContainerKind]> {
@@ -111,11 +114,7 @@ fn operations(compact: &Compact, links: &links::Compiled, names: &mut Names<'_>)
     let accepts = compact.accepts.iter().filter_map(|method| names.method(method)).collect::<Vec<Method>>();
     let mut builder = Builder::new(&compact.bases, &compact.tenant_bases, accepts);
     let operations = operation::compile(compact, links, names, &mut builder);
-    let matcher = builder.build().unwrap_or_else(|error| {
-        names.problem(Spot::default(), format!("two templates cannot be told apart: {error}"));
-        Matcher::default()
-    });
-    (operations, matcher)
+    (operations, builder.build())
 }
 
 fn bases(compact: &Compact, names: &mut Names<'_>) {

@@ -16,7 +16,7 @@ use crate::authz::request::{BadRequest, BodyFacts, Facts, Found, RequestView, ar
 use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
 use located::Located;
 pub use reading::comparison_form;
-use reading::{UNREADABLE, container, conversation, issue};
+use reading::{UNREADABLE, container, conversation, issue, key};
 
 /// Whether the request must be judged with its body at hand: for its containers and variants, or because
 /// evidence of the caller may stand in it. `None`: no operation matches, and evidence is still evaluated.
@@ -112,6 +112,7 @@ fn name<'r>(
     let kind = gate.catalog.containers.get(usize::from(kind.0)).ok_or(UNREADABLE)?;
     match reading {
         Reading::Container => Ok((container(gate, kind, text)?, VariantMask::NONE)),
+        Reading::Key => Ok((key(gate, kind, text)?, VariantMask::NONE)),
         Reading::IssueKey => Ok((issue(gate, kind, text)?, VariantMask::NONE)),
         Reading::Conversation => {
             let (name, may_be) = conversation(gate, kind, text)?;

@@ -1,17 +1,26 @@
 //! Finds the operation of a method and a canonical path: no allocation, nothing that can fail.
 //!
-//! A tree of whole segments prefers a literal segment to a parameter and goes back where that leads nowhere. Subtrees,
-//! which are few, go through matchit. Parameters are renamed by position, so that two templates which differ in parameter
-//! names alone are one node with the methods of both.
+//! A tree of segments prefers a literal one to a parameter and goes back where that leads nowhere. Templates with a
+//! greedy parameter, which are few, are tried in turn. Parameters are renamed by position, so that two templates which
+//! differ in parameter names alone are one node with the methods of both.
 
-use std::collections::HashMap;
+mod greedy;
+mod request;
+mod segment;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 
 use super::OperationId;
+use greedy::Greedy;
+pub use request::{Request, RequestError};
+use segment::{Mixed, Segment};
 
 /// The most parameters that one template may have. Jira has 3 at most, Bitbucket 6.
 pub const PARAMETERS_MAX: usize = 8;
+/// The parameter that names the tenant of the request, as in a tenant base.
+pub const TENANT: &str = "tenant";
 
 /// What a method and a path name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +38,7 @@ pub enum Found<'p> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched<'p> {
     pub operation: OperationId,
-    /// `{tenant}` of `/ex/jira/{tenant}`.
+    /// `{tenant}` of `/ex/jira/{tenant}`, or of the operation's own template.
     pub tenant: Option<&'p str>,
 }
 
@@ -70,9 +79,14 @@ impl<'p> Parameters<'p> {
         self.path.get(usize::from(start)..usize::from(start) + usize::from(length))
     }
 
-    /// In order.
+    /// In order, without those that cannot be told.
     pub fn iter(&self) -> impl Iterator<Item = &'p str> {
-        (0..=u8::MAX).map_while(|index| self.get(index))
+        (0..u8::try_from(self.length).unwrap_or_default()).filter_map(|index| self.get(index))
+    }
+
+    /// A parameter that cannot be told: nothing is at the end of the longest path.
+    fn push_unreadable(&mut self) {
+        self.push(usize::from(u16::MAX), 1);
     }
 
     #[inline]
@@ -107,8 +121,8 @@ struct TenantBase {
 #[derive(Debug, Default)]
 struct Paths {
     exact: Tree,
-    /// Asked when nothing more exact has the path and method.
-    subtree: Option<matchit::Router<OperationId>>,
+    /// The more exact first.
+    greedy: Box<[Greedy]>,
 }
 
 /// Paths by segment, from the root, which is node 0.
@@ -120,6 +134,8 @@ struct Tree(Vec<Branch>);
 struct Branch {
     /// The next node after each literal segment.
     literals: Literals,
+    /// The next node where this segment holds literals and parameters, the longest literals first. Few have any.
+    mixed: Vec<(Mixed, u32)>,
     /// The next node where this segment is a parameter.
     parameter: Option<u32>,
     /// What ends here.
@@ -187,13 +203,35 @@ impl Literals {
     }
 }
 
+/// An operation, and which parameter of its path names the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    operation: OperationId,
+    tenant: Option<u8>,
+}
+
 /// The operations of one path, by method. Few: compared one by one.
 #[derive(Debug, Default, Clone)]
+struct Methods(Vec<(Method, Target)>);
+
+/// What ends at a node of the tree.
+#[derive(Debug, Default, Clone)]
 struct Node {
-    methods: Vec<(Method, OperationId)>,
+    methods: Methods,
     /// Parameters, by position, with a literal that stands in their place in another path. `/attachment/META` is the
     /// attachment of that name to us and `/attachment/meta` to a product that folds case: it is neither.
     lookalikes: Lookalikes,
+    /// What is rare: most have none.
+    beside: Option<Box<Beside>>,
+}
+
+/// What else a node's path may be.
+#[derive(Debug, Default, Clone)]
+struct Beside {
+    /// More exact routes with a segment of literals and parameters, which it would be but for the case of letters.
+    rivals: Vec<Box<[Segment]>>,
+    /// Greedy routes, by number, that are more exact: their first literal stands where this one has a parameter.
+    greedy: Vec<usize>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -220,94 +258,6 @@ impl Lookalikes {
     }
 }
 
-/// How one operation is asked for, read from the catalog's `request`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// `None` is `ANY`.
-    pub method: Option<Method>,
-    pub template: Box<str>,
-    /// Names of the parameters, in order.
-    pub parameters: Vec<Box<str>>,
-    /// It ends in `{+rest}`.
-    pub subtree: bool,
-}
-
-/// Why a `request` or a set of them is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    #[error("a request is a method, a space and a path template: `GET /issue/{{issueIdOrKey}}`")]
-    Shape,
-    #[error("`{0}` is not a method in capital letters")]
-    Method(String),
-    #[error("segment `{0}` is neither literal nor one whole `{{parameter}}`")]
-    Segment(String),
-    #[error("a template has at most {PARAMETERS_MAX} parameters")]
-    Parameters,
-    #[error("only a subtree, which ends in `{{+rest}}`, answers `ANY` method")]
-    Any,
-    #[error("the same method and path as `{0}`")]
-    Taken(String),
-}
-
-impl Request {
-    /// Reads `GET /issue/{issueIdOrKey}`.
-    pub fn parse(text: &str) -> Result<Self, RequestError> {
-        let (method, template) = text.split_once(' ').ok_or(RequestError::Shape)?;
-        let mut segments = template.strip_prefix('/').ok_or(RequestError::Shape)?.split('/').peekable();
-        let (mut parameters, mut subtree) = (Vec::new(), false);
-        while let Some(segment) = segments.next() {
-            match braced(segment)? {
-                Some(rest) if rest.starts_with('+') && segments.peek().is_none() => subtree = true,
-                Some(name) if name.starts_with('+') => return Err(RequestError::Segment(segment.to_owned())),
-                Some(name) => parameters.push(Box::from(name)),
-                None => {}
-            }
-        }
-        if parameters.len() > PARAMETERS_MAX {
-            return Err(RequestError::Parameters);
-        }
-        let method = method_of(method)?;
-        if method.is_none() && !subtree {
-            return Err(RequestError::Any);
-        }
-        Ok(Self { method, template: Box::from(template), parameters, subtree })
-    }
-
-    /// The template with parameters renamed by position, as matchit writes them.
-    fn route(&self) -> String {
-        let mut number = 0;
-        let segments = self.template.split('/').map(|segment| match braced(segment) {
-            Ok(Some(name)) if name.starts_with('+') => "{*rest}".to_owned(),
-            Ok(Some(_)) => {
-                number += 1;
-                format!("{{{}}}", number - 1)
-            }
-            Ok(None) | Err(_) => segment.to_owned(),
-        });
-        segments.collect::<Vec<_>>().join("/")
-    }
-}
-
-/// The name in `{name}`; `None` for a literal segment.
-fn braced(segment: &str) -> Result<Option<&str>, RequestError> {
-    let wrong = || RequestError::Segment(segment.to_owned());
-    let inside = segment.strip_prefix('{').and_then(|inside| inside.strip_suffix('}'));
-    let text = inside.unwrap_or(segment);
-    if text.is_empty() || text.contains(['{', '}', '*', '?', '#', ' ']) {
-        return Err(wrong());
-    }
-    Ok(inside)
-}
-
-fn method_of(word: &str) -> Result<Option<Method>, RequestError> {
-    if word == "ANY" {
-        return Ok(None);
-    }
-    let capital = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    let method = Method::from_bytes(word.as_bytes()).ok().filter(|_| capital);
-    method.map(Some).ok_or_else(|| RequestError::Method(word.to_owned()))
-}
-
 /// Collects operations, then becomes a [`Matcher`].
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -318,11 +268,11 @@ pub struct Builder {
     whole: Routes,
 }
 
-/// Routes in order of their text: matchit's tree does not depend on the order of the catalog.
+/// In the order of their text: what is built does not depend on the order of the catalog.
 #[derive(Debug, Default)]
 struct Routes {
-    exact: std::collections::BTreeMap<String, Node>,
-    subtrees: HashMap<String, OperationId>,
+    exact: BTreeMap<String, Node>,
+    greedy: BTreeMap<String, Greedy>,
 }
 
 impl Builder {
@@ -349,19 +299,21 @@ impl Builder {
             None => &mut self.relative,
         };
         let route = below.unwrap_or(route);
-        if request.subtree {
-            return routes.subtrees.insert(route, id).map_or(Ok(()), Err);
-        }
-        let node = routes.exact.entry(route).or_default();
-        let written = request.method.iter();
-        for method in if self.accepts.is_empty() { written.collect() } else { self.accepts.iter().collect::<Vec<_>>() }
-        {
-            if let Some((_, other)) = node.methods.iter().find(|(taken, _)| taken == method) {
-                return Err(*other);
+        let tenant = request.parameters.iter().position(|name| **name == *TENANT);
+        let target = Target { operation: id, tenant: tenant.and_then(|index| u8::try_from(index).ok()) };
+        let written: Vec<Method> = request.method.iter().cloned().collect();
+        let accepted = if self.accepts.is_empty() || written.is_empty() { &written } else { &self.accepts };
+        let methods = match Greedy::of(&route) {
+            None => &mut routes.exact.entry(route).or_default().methods,
+            Some(new) => {
+                let greedy = routes.greedy.entry(route).or_insert(new);
+                if written.is_empty() {
+                    return greedy.any.replace(target).map_or(Ok(()), |other| Err(other.operation));
+                }
+                &mut greedy.methods
             }
-            node.methods.push((method.clone(), id));
-        }
-        Ok(())
+        };
+        accepted.iter().try_for_each(|method| methods.add(method, target))
     }
 
     /// A template that starts like a base is written whole; any other is below each base.
@@ -370,39 +322,69 @@ impl Builder {
         self.bases.is_empty() || self.bases.iter().any(|base| first(base) == first(route))
     }
 
-    pub fn build(self) -> Result<Matcher, matchit::InsertError> {
-        Ok(Matcher {
+    pub fn build(self) -> Matcher {
+        Matcher {
             bases: self.bases,
             tenant_bases: self.tenant_bases,
-            relative: self.relative.build()?,
-            whole: self.whole.build()?,
-        })
+            relative: self.relative.build(),
+            whole: self.whole.build(),
+        }
     }
 }
 
 impl Routes {
-    fn build(self) -> Result<Paths, matchit::InsertError> {
-        let mut paths = Paths::default();
+    fn build(self) -> Paths {
         let routes: Vec<String> = self.exact.keys().cloned().collect();
+        let mut greedy: Vec<Greedy> = self.greedy.into_values().collect();
+        Greedy::sort(&mut greedy);
+        greedy.iter_mut().for_each(|one| one.meet(routes.iter().map(String::as_str)));
+        let mut exact = Tree::default();
         for (route, mut node) in self.exact {
             if route.contains('{') {
                 node.lookalikes = Lookalikes::of(lookalikes(&route, &routes));
+                node.beside = Beside::of(&route, &routes, &greedy).map(Box::new);
             }
-            paths.exact.insert(&route, node);
+            exact.insert(&route, node);
         }
-        for (route, operation) in self.subtrees {
-            paths.subtree.get_or_insert_with(matchit::Router::new).insert(route, operation)?;
-        }
-        Ok(paths)
+        Paths { exact, greedy: greedy.into() }
+    }
+}
+
+impl Beside {
+    fn of(route: &str, routes: &[String], greedy: &[Greedy]) -> Option<Self> {
+        let own = greedy::segments(route);
+        let is_mixed = |route: &&String| route.split('/').any(|text| matches!(Segment::of(text), Segment::Mixed(_)));
+        let may_meet =
+            |other: &[Segment]| other.len() == own.len() && own.iter().zip(other).all(|(a, b)| a.may_meet(b));
+        let first = |other: &[Segment]| other.iter().map(Segment::rank).lt(own.iter().map(Segment::rank));
+        let rivals: Vec<Box<[Segment]>> = routes
+            .iter()
+            .filter(|other| is_mixed(other) || own.iter().any(|segment| matches!(segment, Segment::Mixed(_))))
+            .map(|other| greedy::segments(other))
+            .filter(|other| first(other) && may_meet(other))
+            .collect();
+        let greedy: Vec<usize> = (0..)
+            .zip(greedy)
+            .filter(|(_, greedy)| greedy.is_better_than(&own) && greedy.may_meet(&own))
+            .map(|(number, _)| number)
+            .collect();
+        (!rivals.is_empty() || !greedy.is_empty()).then_some(Self { rivals, greedy })
     }
 }
 
 /// The literals that other routes have where this one has a parameter, all else being able to be the same.
 fn lookalikes(route: &str, routes: &[String]) -> Box<[(u8, Box<str>)]> {
-    let is_parameter = |segment: &str| segment.starts_with('{');
+    let is_parameter = |segment: &str| segment.starts_with('{') && segment.ends_with('}');
     let own: Vec<&str> = route.split('/').collect();
-    let positions: Vec<usize> =
-        own.iter().enumerate().filter(|(_, segment)| is_parameter(segment)).map(|(position, _)| position).collect();
+    // A segment of literals and parameters has several numbers, and is compared as a rival.
+    let mut positions = Vec::new();
+    let mut number = 0_u8;
+    for (position, segment) in own.iter().enumerate() {
+        if Segment::of(segment) == Segment::Parameter {
+            positions.push((number, position));
+        }
+        number = number.saturating_add(u8::try_from(segment.matches('{').count()).unwrap_or(u8::MAX));
+    }
     let mut found = Vec::new();
     for other in routes {
         let other: Vec<&str> = other.split('/').collect();
@@ -411,12 +393,12 @@ fn lookalikes(route: &str, routes: &[String]) -> Box<[(u8, Box<str>)]> {
         if !may_meet {
             continue;
         }
-        for (number, position) in (0u8..).zip(&positions) {
+        for (number, position) in &positions {
             found.extend(
                 other
                     .get(*position)
-                    .filter(|literal| !is_parameter(literal))
-                    .map(|literal| (number, Box::from(*literal))),
+                    .filter(|literal| !literal.contains('{'))
+                    .map(|literal| (*number, Box::from(*literal))),
             );
         }
     }
@@ -426,6 +408,12 @@ fn lookalikes(route: &str, routes: &[String]) -> Box<[(u8, Box<str>)]> {
 }
 
 impl Matcher {
+    /// What templates are below, and what may stand before that.
+    pub fn written_bases(&self) -> BTreeSet<String> {
+        let tenant_bases = self.tenant_bases.iter().map(|base| format!("{}{{{TENANT}}}{}", base.before, base.after));
+        self.bases.iter().map(|base| base.to_string()).chain(tenant_bases).collect()
+    }
+
     /// The same, without a word of the path's parameters.
     pub fn find<'p>(&self, method: &Method, path: &'p str) -> Found<'p> {
         self.find_with(method, path, &mut Parameters::default())
@@ -467,29 +455,82 @@ impl Paths {
         parameters: &mut Parameters<'p>,
     ) -> Found<'p> {
         parameters.begin(path);
-        let exact = self.exact.find(parameters);
-        if exact.is_some_and(|node| node.lookalikes.hold_any(parameters)) {
+        let found = |target: Target, parameters: &Parameters<'p>| {
+            let own = target.tenant.and_then(|index| parameters.get(index));
+            Found::Operation(Matched { operation: target.operation, tenant: tenant.or(own) })
+        };
+        let Some(node) = self.exact.find(parameters) else {
+            return match self.in_greedy(method, parameters) {
+                Ok(Some(target)) => found(target, parameters),
+                Ok(None) => Found::UnknownPath,
+                Err(other) => other,
+            };
+        };
+        if node.lookalikes.hold_any(parameters) {
             return Found::Lookalike;
+        }
+        if let Some(beside) = &node.beside
+            && let Some(other) = self.beside(beside, method, parameters)
+        {
+            return match other {
+                Ok(target) => found(target, parameters),
+                Err(other) => other,
+            };
         }
         // A path that is literal in the catalog never falls back to a template, whatever the method: the product would
         // answer 405, and `DELETE /attachment/meta` is not the attachment called `meta`.
-        match exact.map(|node| node.operation(method)) {
-            Some(Some(operation)) => Found::Operation(Matched { operation, tenant }),
-            Some(None) => self.in_subtree(tenant, parameters).unwrap_or(Found::UnknownMethod),
-            None => self.in_subtree(tenant, parameters).unwrap_or(Found::UnknownPath),
+        match node.methods.operation(method).or_else(|| self.any(parameters)) {
+            Some(target) => found(target, parameters),
+            None => Found::UnknownMethod,
         }
     }
 
-    fn in_subtree<'p>(&self, tenant: Option<&'p str>, parameters: &mut Parameters<'p>) -> Option<Found<'p>> {
+    /// What else the path of a node is, and more exactly so. `None`: nothing else.
+    #[cold]
+    fn beside<'p>(
+        &self,
+        beside: &Beside,
+        method: &Method,
+        parameters: &mut Parameters<'p>,
+    ) -> Option<Result<Target, Found<'p>>> {
         let path = parameters.path;
-        let matched = self.subtree.as_ref()?.at(path).ok()?;
-        parameters.begin(path);
-        for (_, value) in matched.params.iter().filter(|(name, _)| *name != "rest") {
-            // Each is a piece of the path.
-            let start = (value.as_ptr() as usize).checked_sub(path.as_ptr() as usize)?;
-            parameters.push(start, value.len());
+        if beside.rivals.iter().any(|rival| greedy::is_like(rival, path)) {
+            return Some(Err(Found::Lookalike));
         }
-        Some(Found::Operation(Matched { operation: *matched.value, tenant }))
+        let better = beside.greedy.iter().filter_map(|number| self.greedy.get(*number));
+        let like = better.into_iter().find(|greedy| greedy.is_like(path))?;
+        let before = parameters.clone();
+        if !like.read(parameters) {
+            *parameters = before;
+            return Some(Err(Found::Lookalike));
+        }
+        let target = like.operation(method).or_else(|| self.any(parameters));
+        Some(target.ok_or(Found::UnknownMethod))
+    }
+
+    /// The operation of a path that no route without a greedy parameter has: the most exact one decides, and only `ANY`
+    /// takes a method that it lacks.
+    fn in_greedy<'p>(&self, method: &Method, parameters: &mut Parameters<'p>) -> Result<Option<Target>, Found<'p>> {
+        let named = self.greedy.iter().filter(|greedy| !greedy.methods.0.is_empty());
+        let Some(first) = named.into_iter().find(|greedy| greedy.read(parameters)) else {
+            return match self.any(parameters) {
+                Some(target) => Ok(Some(target)),
+                None => Ok(None),
+            };
+        };
+        if first.has_rival(parameters.path) {
+            return Err(Found::Lookalike);
+        }
+        match first.operation(method).or_else(|| self.any(parameters)) {
+            Some(target) => Ok(Some(target)),
+            None => Err(Found::UnknownMethod),
+        }
+    }
+
+    /// What takes a path with whatever method.
+    fn any(&self, parameters: &mut Parameters<'_>) -> Option<Target> {
+        let mut rest = self.greedy.iter().filter_map(|greedy| Some((greedy, greedy.any?)));
+        rest.find(|(greedy, _)| greedy.read(parameters)).map(|(_, target)| target)
     }
 }
 
@@ -507,10 +548,11 @@ impl Tree {
     fn step(&mut self, at: u32, segment: &str) -> u32 {
         // A catalog has at most 65,536 operations, of a few segments each.
         let new = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        let next = match self.0.get_mut(at as usize) {
-            Some(branch) if segment.starts_with('{') => *branch.parameter.get_or_insert(new),
-            Some(branch) => branch.literals.get_or_insert(segment, new),
-            None => new,
+        let next = match (self.0.get_mut(at as usize), Segment::of(segment)) {
+            (Some(branch), Segment::Parameter) => *branch.parameter.get_or_insert(new),
+            (Some(branch), Segment::Mixed(mixed)) => branch.after_mixed(mixed, new),
+            (Some(branch), Segment::Literal(literal)) => branch.literals.get_or_insert(&literal, new),
+            (None, _) => new,
         };
         if next == new {
             self.0.push(Branch::default());
@@ -533,6 +575,9 @@ impl Tree {
             let segment = slash.map_or(Some(rest), |slash| rest.get(..slash))?;
             let next = slash.map(|slash| start + slash + 1);
             let branch = self.0.get(at as usize)?;
+            if !branch.mixed.is_empty() {
+                return self.by_turns(branch, start, segment, next, parameters);
+            }
             let literal = branch.literals.get(segment);
             let parameter = branch.parameter.filter(|_| !segment.is_empty());
             at = match (literal, parameter) {
@@ -560,6 +605,34 @@ impl Tree {
         }
     }
 
+    /// The same at a branch with segments of literals and parameters: each way in turn, the most exact first.
+    #[cold]
+    fn by_turns(
+        &self,
+        branch: &Branch,
+        start: usize,
+        segment: &str,
+        next: Option<usize>,
+        parameters: &mut Parameters<'_>,
+    ) -> Option<&Node> {
+        let before = parameters.length;
+        if let Some(found) = branch.literals.get(segment).and_then(|literal| self.after(literal, next, parameters)) {
+            return Some(found);
+        }
+        for (mixed, at) in &branch.mixed {
+            parameters.length = before;
+            if mixed.read(segment, start, parameters)
+                && let Some(found) = self.after(*at, next, parameters)
+            {
+                return Some(found);
+            }
+        }
+        parameters.length = before;
+        let parameter = branch.parameter.filter(|_| !segment.is_empty())?;
+        parameters.push(start, segment.len());
+        self.after(parameter, next, parameters)
+    }
+
     /// The same, tried. The one place that comes back, hence no part of its caller.
     #[inline(never)]
     fn after(&self, at: u32, next: Option<usize>, parameters: &mut Parameters<'_>) -> Option<&Node> {
@@ -575,13 +648,35 @@ impl Tree {
     }
 }
 
-impl Node {
+impl Branch {
+    /// The node after such a segment: `new`, if there was none.
+    fn after_mixed(&mut self, mixed: Mixed, new: u32) -> u32 {
+        if let Some((_, next)) = self.mixed.iter().find(|(known, _)| *known == mixed) {
+            return *next;
+        }
+        self.mixed.push((mixed, new));
+        self.mixed.sort_by(|(one, _), (other, _)| {
+            other.literal_length().cmp(&one.literal_length()).then_with(|| one.cmp(other))
+        });
+        new
+    }
+}
+
+impl Methods {
+    /// Adds an operation, or says which one has the method already.
+    fn add(&mut self, method: &Method, target: Target) -> Result<(), OperationId> {
+        if let Some((_, other)) = self.0.iter().find(|(taken, _)| taken == method) {
+            return Err(other.operation);
+        }
+        self.0.push((method.clone(), target));
+        Ok(())
+    }
+
     /// HEAD asks for the head of what GET would answer (RFC 9110 §9.3.2), so it is judged as GET where the
     /// catalog has no HEAD of its own. Any other method is exact: OPTIONS is unknown unless it is written.
     #[inline]
-    fn operation(&self, method: &Method) -> Option<OperationId> {
-        let of =
-            |wanted: &Method| self.methods.iter().find(|(method, _)| method == wanted).map(|(_, operation)| *operation);
+    fn operation(&self, method: &Method) -> Option<Target> {
+        let of = |wanted: &Method| self.0.iter().find(|(method, _)| method == wanted).map(|(_, target)| *target);
         of(method).or_else(|| (method == Method::HEAD).then(|| of(&Method::GET)).flatten())
     }
 }
@@ -593,7 +688,8 @@ mod tests {
     use super::*;
 
     fn node(number: u16) -> Node {
-        Node { methods: vec![(Method::GET, OperationId(number))], ..Node::default() }
+        let target = Target { operation: OperationId(number), tenant: None };
+        Node { methods: Methods(vec![(Method::GET, target)]), ..Node::default() }
     }
 
     /// A route of these segments; an empty one is a parameter.
@@ -625,7 +721,8 @@ mod tests {
                 let path = format!("/{}", path.join("/"));
                 let mut parameters = Parameters::default();
                 parameters.begin(&path);
-                let found = tree.find(&mut parameters).and_then(|node| node.operation(&Method::GET));
+                let target = tree.find(&mut parameters).and_then(|node| node.methods.operation(&Method::GET));
+                let found = target.map(|target| target.operation);
                 let expected = router.at(&path).ok();
                 prop_assert_eq!(found, expected.as_ref().map(|matched| OperationId(*matched.value)), "{}", path);
                 let named: Vec<&str> = expected.iter().flat_map(|matched| matched.params.iter()).map(|(_, value)| value).collect();

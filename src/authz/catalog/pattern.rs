@@ -25,6 +25,11 @@ impl Pattern {
         Ok(Self { regex, shape })
     }
 
+    /// The expression, as it is asked of whole texts.
+    pub fn as_str(&self) -> &str {
+        self.regex.as_str()
+    }
+
     /// Whether the whole text matches.
     #[inline]
     pub fn is_match(&self, text: &str) -> bool {

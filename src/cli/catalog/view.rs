@@ -91,16 +91,16 @@ fn line_json(catalog: &Catalog, line: &Line) -> Value {
     }
 }
 
-fn variants<'c>(catalog: &'c Catalog, line: &Line) -> Vec<&'c str> {
+pub fn variants<'c>(catalog: &'c Catalog, line: &Line) -> Vec<&'c str> {
     let bits = catalog.variants.iter().zip(VariantMask::ALL.each());
     bits.filter(|(_, bit)| line.when.intersects(*bit)).map(|(name, _)| &**name).collect()
 }
 
-fn vocabulary<'c>(catalog: &'c Catalog, lines: &VocabularyLines) -> &'c str {
+pub fn vocabulary<'c>(catalog: &'c Catalog, lines: &VocabularyLines) -> &'c str {
     catalog.vocabularies.get(usize::from(lines.vocabulary.0)).map_or("?", |name| name)
 }
 
-fn touches_json(catalog: &Catalog, operation: &Operation) -> Value {
+pub fn touches_json(catalog: &Catalog, operation: &Operation) -> Value {
     match &operation.touches {
         Touches::Nothing { why } => json!({ "nothing": &**why }),
         Touches::Tenant { why } => json!({ "tenant": &**why }),
@@ -137,6 +137,7 @@ fn kind<'c>(catalog: &'c Catalog, place: &Place) -> &'c str {
 fn reading(reading: Reading) -> &'static str {
     match reading {
         Reading::Container => "container",
+        Reading::Key => "key",
         Reading::IssueKey => "issue_key",
         Reading::Conversation => "conversation",
         Reading::MoveTarget => "move_target",
@@ -167,11 +168,12 @@ fn place_name(operation: &Operation, at: &PlaceAt) -> (&'static str, String) {
 
 /// The name of the n-th parameter of a template.
 fn parameter(operation: &Operation, index: u8) -> String {
-    let names = operation.template.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    names.filter(|name| !name.starts_with('+')).nth(usize::from(index)).unwrap_or("?").to_owned()
+    let names = operation.template.split('{').skip(1).filter_map(|piece| piece.split_once('}'));
+    let numbered = names.map(|(name, _)| name).filter(|name| !name.starts_with('+'));
+    numbered.into_iter().nth(usize::from(index)).unwrap_or("?").to_owned()
 }
 
-fn needs_text(catalog: &Catalog, operation: &Operation) -> String {
+pub fn needs_text(catalog: &Catalog, operation: &Operation) -> String {
     let guards = operation.guards.iter().map(|guard| format!(" + {}", catalog.scope_name(*guard))).collect::<String>();
     let needs = match &operation.needs {
         Needs::Unknown => "unknown (refused)".to_owned(),

@@ -41,6 +41,21 @@ impl Setup {
         setup.gate("channel_types", "prefix")
     }
 
+    /// A gate before one Bitbucket workspace, `acme`.
+    pub fn bitbucket() -> Self {
+        Self::of("bitbucket").gate("tenant", "{fixed: acme}").gate("identify", "[token]").gate("names", "as_written")
+    }
+
+    /// A gate before one Confluence site, `acme`.
+    pub fn confluence() -> Self {
+        Self::of("confluence").gate("tenant", "{fixed: acme}").gate("identify", "[token]").gate("names", "as_written")
+    }
+
+    /// A gate before one Buddy workspace, `acme`.
+    pub fn buddy() -> Self {
+        Self::of("buddy").gate("tenant", "{fixed: acme}").gate("identify", "[token]").gate("names", "as_written")
+    }
+
     fn of(product: &'static str) -> Self {
         let setup = Self { product, gate: BTreeMap::new(), top: BTreeMap::new(), files: Vec::new() };
         let setup = setup

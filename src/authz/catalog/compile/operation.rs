@@ -7,7 +7,7 @@ use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
 use crate::authz::catalog::items::Items;
-use crate::authz::catalog::matcher::{Builder, Request, RequestError};
+use crate::authz::catalog::matcher::{Builder, Request, RequestError, TENANT};
 use crate::authz::catalog::{
     Line, Needs, Operation, OperationId, Place, PlaceAt, Reading, Remover, TenantArgument, Touches, Undo, VariantMask,
     VariantSource, VocabularyLines,
@@ -28,6 +28,7 @@ pub fn compile(compact: &Compact, links: &Compiled, names: &mut Names<'_>, build
                 continue;
             }
         };
+        tenant(written, &request, compact, names);
         if let Err(other) = builder.add(&request, id) {
             let other = compact.operations.get(usize::from(other.0)).map_or("?", |other| &other.id.text);
             names.problem(written.request.spot, RequestError::Taken(other.to_owned()).to_string());
@@ -35,6 +36,22 @@ pub fn compile(compact: &Compact, links: &Compiled, names: &mut Names<'_>, build
         operations.push(Operation { links: links.of(id), ..operation(written, &request, compact, names) });
     }
     operations.into()
+}
+
+/// A parameter that names the tenant has its segment alone, and is the only one to do so.
+fn tenant(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) {
+    let count = request.parameters.iter().filter(|name| &***name == TENANT).count();
+    let alone = request.template.split('/').filter(|segment| *segment == "{tenant}").count();
+    if count > 1 || count != alone {
+        names.problem(
+            written.request.spot,
+            "`{tenant}` names the tenant of the request: it has its segment alone, and once",
+        );
+    }
+    if count > 0 && !compact.tenant_bases.is_empty() {
+        let message = "`{tenant}` names the tenant of the request, and the catalog's `tenant_bases` do already";
+        names.problem(written.request.spot, message);
+    }
 }
 
 fn operation(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Operation {

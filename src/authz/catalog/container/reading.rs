@@ -54,11 +54,20 @@ pub(super) fn container<'r>(
         }
         return Ok(ContainerName::Id(folded(kind, text)));
     }
-    if matches(kind.key.as_ref(), &text) {
-        let name = folded(kind, text);
-        return Ok(if gate.names_as_written { ContainerName::Name(name) } else { ContainerName::Hint(name) });
+    key(gate, kind, text)
+}
+
+/// A name of the container, and never its id, though it looks like one.
+pub(super) fn key<'r>(
+    gate: &GateRules,
+    kind: &ContainerKind,
+    text: Cow<'r, str>,
+) -> Result<ContainerName<'r>, BadRequest> {
+    if !matches(kind.key.as_ref(), &text) {
+        return Err(UNREADABLE);
     }
-    Err(UNREADABLE)
+    let name = folded(kind, text);
+    Ok(if gate.names_as_written { ContainerName::Name(name) } else { ContainerName::Hint(name) })
 }
 
 /// `PROJ-123` lies in PROJ unless it was moved; `10001` lies anywhere.
