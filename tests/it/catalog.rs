@@ -754,7 +754,11 @@ fn what_is_wrong_with_a_catalog_is_said_with_its_place() {
         ("'GET /items'", "'ANY /items'", "answers `ANY`"),
         ("'GET /items'", "'GET /items/{tenant}-{x}'", "it has its segment alone"),
         ("'GET /items'", "'GET /{tenant}/{tenant}'", "it has its segment alone"),
-        ("release: '1'", "release: '1'\ntenant_bases: ['/ex/{tenant}']\nbases: [/{tenant}]", "base `/{tenant}`"),
+        (
+            "operations:\n",
+            "tenant_bases: ['/ex/{tenant}']\noperations:\n  - {id: t, request: 'GET /{tenant}', needs: unknown}\n",
+            "`tenant_bases` do already",
+        ),
         ("implies: [read]", "implies: [reed]", "no scope is called `reed`"),
         ("version: 1", "version: 2", "version 2 is not known"),
         ("release: '1'", "release: '1'\nrelease: '2'", "duplicate"),

@@ -22,7 +22,7 @@ fn a_space_is_granted_by_its_key_in_v1_and_by_its_number_in_v2() {
     gate.refuses(&get("/wiki/rest/api/space/HR"), "container_not_granted");
     gate.refuses(&get("/wiki/api/v2/spaces/2025"), "container_not_granted");
     // The number 2024 is granted. A space may be called so as well, and that is another one.
-    gate.refuses(&get("/wiki/rest/api/space/2024"), "container_unresolved");
+    gate.refuses(&get("/wiki/rest/api/space/2024"), "container_not_granted");
     gate.refuses(&get("/wiki/rest/api/space/EN%20G"), "bad_request");
     gate.refuses(&get("/wiki/rest/api/space"), "container_not_granted");
 }
@@ -145,5 +145,5 @@ fn buddys_token_in_the_query_is_a_credential() {
     let rules = "grants: [{scopes: [EXECUTION_INFO], actors: [app], in: all}]\n";
     let gate = gate(Setup::buddy(), "buddy", "api_token", rules);
     gate.passes(&Ask::get("/workspaces/acme/projects/web/pipelines?access_token=app"));
-    gate.refuses(&Ask::get("/workspaces/acme/projects/web/pipelines?access_token=other"), "unidentified");
+    gate.refuses(&Ask::get("/workspaces/acme/projects/web/pipelines?access_token=other"), "unknown_app");
 }

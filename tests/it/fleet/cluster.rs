@@ -119,13 +119,16 @@ impl Cluster {
     }
 
     /// Every key that holds something.
-    pub fn keys(&self, prefix: &str) -> usize {
+    pub fn all_keys(&self) -> Vec<String> {
         use futures_util::TryStreamExt as _;
         self.meddle(async |context| {
-            let keys: Vec<String> =
-                store(&context).await.keys().await.expect("keys").try_collect().await.expect("keys");
-            keys.iter().filter(|key| key.starts_with(prefix)).count()
+            store(&context).await.keys().await.expect("keys").try_collect().await.expect("keys")
         })
+    }
+
+    /// How many keys that begin so hold something.
+    pub fn keys(&self, prefix: &str) -> usize {
+        self.all_keys().iter().filter(|key| key.starts_with(prefix)).count()
     }
 
     /// The server that leads the bucket's stream.

@@ -221,7 +221,27 @@ impl Soak {
         }
         let answer = one.gate.ask(&ask(&format!("{}-1", act.project)));
         self.counts.tried += 1;
-        assert_eq!(answer.reason(), Some("container_revoked"), "{} is ready without {}", one.name, act.project);
+        let is_refused = answer.reason() == Some("container_revoked");
+        assert!(is_refused, "{} is ready without {}: {}", one.name, act.project, self.told(gate, act, &answer));
+    }
+
+    /// What it takes to find out why.
+    fn told(&self, gate: usize, act: &Acknowledged, answer: &crate::support::client::Answer) -> String {
+        let one = &self.gates[gate];
+        let file = one.gate.path(&format!("state/fleet/acts/{}.yaml", act.id));
+        let keys = self.cluster.all_keys();
+        let in_bucket = keys.iter().filter(|key| key.contains(&act.id)).count();
+        let (_, listed) = ask_admin(&one.gate, "GET /api/v1/acts", &Value::Null);
+        format!(
+            "answered {answer:?}; the act {} is {} its copy, {in_bucket} times in the bucket of {} keys; the gate says {} \
+             and lists {listed}; the dead server: {:?}; events so far: {:?}",
+            act.id,
+            if file.exists() { "in" } else { "not in" },
+            keys.len(),
+            standing(&one.gate),
+            self.dead,
+            self.counts.events,
+        )
     }
 
     fn mend(&mut self) {

@@ -94,3 +94,73 @@ fn nothing_that_was_under_way_passes_after_a_revocation_was_acknowledged() {
         gate.passes(&create());
     }
 }
+
+/// Trials of [`nothing_that_is_sent_after_it_was_acknowledged_passes`]; `SCOPEGATE_TRIALS` says more.
+const SENT_TRIALS: usize = 20;
+const SENDERS: usize = 4;
+
+/// What a sender saw pass that must not.
+type Passed = std::sync::Mutex<Vec<String>>;
+
+#[test]
+fn nothing_that_is_sent_after_it_was_acknowledged_passes() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+    let gate = gate();
+    let address = gate.address();
+    let (revoked, over, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+    let passed = Passed::default();
+    let send = || {
+        let mut client = crate::support::gate::connect(address);
+        while !over.load(SeqCst) {
+            let before = revoked.load(SeqCst);
+            client.send_if_open(&read("SEC-1").text());
+            // One that was under way may have been cut.
+            let Some(head) = client.head() else {
+                client = crate::support::gate::connect(address);
+                continue;
+            };
+            let answer = client.answer_after(head);
+            asked.fetch_add(1, SeqCst);
+            if before && revoked.load(SeqCst) && answer.reason().is_none() {
+                passed.lock().expect("a lock").push(answer.head);
+            }
+        }
+    };
+    let trials = std::env::var("SCOPEGATE_TRIALS").ok().and_then(|text| text.parse().ok()).unwrap_or(SENT_TRIALS);
+    std::thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(send);
+        }
+        for trial in 0..trials {
+            let order = json!({"act": "revoke", "app": "jira/tracker", "all_scopes": true, "in": ["project:SEC"], "reason": "x"});
+            let (status, done) = ask(&gate, "POST /api/v1/acts", &order);
+            assert_eq!((status, &done["in_force"]["gates"]), (200, &json!(1)), "{done}");
+            revoked.store(true, SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            revoked.store(false, SeqCst);
+            let passed = std::mem::take(&mut *passed.lock().expect("a lock"));
+            if !passed.is_empty() {
+                over.store(true, SeqCst);
+                let (_, log) = ask(&gate, "GET /api/v1/log", &Value::Null);
+                let lines = gate.log.lines(asked.load(SeqCst));
+                let permits: Vec<_> = lines.iter().rev().filter(|line| line["outcome"] == "permit").take(6).collect();
+                let last: Vec<_> = lines
+                    .iter()
+                    .rev()
+                    .take(40)
+                    .map(|line| (&line["outcome"], &line["generation"], &line["at"], &line["time"]))
+                    .collect();
+                panic!("trial {trial}: {passed:#?}\n{done:#}\n{permits:#?}\n{last:#?}\n{log:#}");
+            }
+            let id = done["id"].as_str().expect("an id");
+            let head = format!(
+                "POST /api/v1/acts/{id}/restore HTTP/1.1\r\nif-match: \"{}\"\r\nx: y",
+                done["in_force"]["generation"]
+            );
+            assert_eq!(ask(&gate, &head, &json!({"reason": "x"})).0, 200);
+        }
+        over.store(true, SeqCst);
+    });
+    assert!(asked.load(SeqCst) > trials, "nobody asked");
+}
