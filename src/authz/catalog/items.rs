@@ -4,6 +4,8 @@
 //! makes the whole request `tenant`, and two names of one container are compared within their item.
 
 use super::{Place, PlaceAt};
+use crate::authz::request::BadRequest;
+use crate::authz::request::json::Value;
 
 /// A list of a JSON body, in each of whose items places stand.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +44,19 @@ impl Items {
     /// Every place in its items, and in the lists in them.
     pub fn all(&self) -> Vec<&InItem> {
         self.places.iter().chain(self.within.iter().flat_map(Self::all)).collect()
+    }
+
+    /// Whether what stands where the list is due has a member that its items have: some readers take one item for a
+    /// list of it, and would look into that member where we look into the members of it.
+    pub fn may_be_one_item(&self, list: &Value<'_>) -> Result<bool, BadRequest> {
+        let Value::Object(object) = list else { return Ok(false) };
+        let pointers = self.places.iter().map(|one| &*one.at).chain(self.within.iter().map(|inner| &*inner.list));
+        for first in pointers.filter_map(|pointer| pointer.split('/').nth(1)) {
+            if object.member(&first.replace("~1", "/").replace("~0", "~"))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

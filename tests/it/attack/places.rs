@@ -26,6 +26,7 @@ operations:
         - {kind: queue, query: to, absent: skip}
         - {kind: queue, body: /to, absent: skip}
         - {kind: queue, body: '/tickets/*/queue', absent: skip}
+        - {kind: queue, body: '/drafts/*/in/queue', absent: skip}
         - {kind: queue, keys: /counts, absent: skip}
   - id: attach
     request: POST /attachments
@@ -79,6 +80,8 @@ fn every_place_counts_and_none_is_read_in_two_ways() {
         ("/queues/mail/move?to=mail", "{}"),
         ("/queues/mail/move?to=mail", r#"{"to":"mail","tickets":[{"queue":"mail"}],"counts":{"mail":1}}"#),
         (own, r#"{"to":null,"tickets":null,"counts":null,"TO2":"news"}"#),
+        (own, r#"{"drafts":[{"in":{"queue":"mail"}}]}"#),
+        (own, r#"{"drafts":{"first":{"in":{"queue":"mail"}}}}"#),
     ] {
         check(&gate, target, json, body, None);
     }
@@ -118,6 +121,10 @@ fn every_place_counts_and_none_is_read_in_two_ways() {
         (own, r#"{"tickets":[{"queue":["mail"]}]}"#),
         (own, r#"{"tickets":[{"queue":"mail","Queue":"news"}]}"#),
         (own, r#"{"tickets":[{"queue":"mail","queue":"news"}]}"#),
+        // One item where a list is due: its own queue for some readers, that of a member of it for others.
+        (own, r#"{"drafts":{"in":{"in":{"queue":"mail"},"queue":"news"}}}"#),
+        (own, r#"{"drafts":{"In":{"in":{"queue":"mail"},"queue":"news"}}}"#),
+        (own, r#"{"drafts":{"first":{"in":{"queue":"mail"}},"\u0069n":{"in":{"queue":"mail"},"queue":"news"}}}"#),
         (own, r#"{"counts":["mail"]}"#),
         (own, r#"{"counts":{}}"#),
         (own, r#"{"counts":{"mail":1,"m\u0061il":2}}"#),

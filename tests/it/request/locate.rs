@@ -295,6 +295,9 @@ fn each_item_of_a_list_tells_by_itself_where_it_reaches() {
         reach(&format!(r#"[{a},{a},{{"fields":{{"project":{{"id":"7"}}}}}}]"#)).as_deref(),
         Some("name:A1 id:7")
     );
+    // One issue instead of a list of them, and within it another for whoever takes it for an object of issues.
+    assert_eq!(reach(r#"{"fields":{"fields":{"project":{"key":"A1"}},"project":{"key":"B1"}}}"#), None);
+    assert_eq!(reach(r#"{"Fields":{"fields":{"project":{"key":"A1"}},"project":{"key":"B1"}}}"#), None);
     // Whoever sends an object of issues gets them judged all the same.
     assert_eq!(reach(&format!(r#"{{"0":{a},"1":{{}}}}"#)).as_deref(), Some("tenant"));
     assert_eq!(reach("null").as_deref(), Some("tenant"));

@@ -76,6 +76,9 @@ impl<'g, 'r> Located<'g, 'r> {
     pub fn read_items(&mut self, items: &Items, around: &'r Value<'_>) -> Result<bool, BadRequest> {
         let list = match around.at(&items.list)? {
             None | Some(Value::Null) => return self.no_items(items),
+            Some(list) if items.may_be_one_item(list)? => {
+                return Err(BadRequest("one item stands where a list of them is due"));
+            }
             Some(list) => list.items().ok_or(BadRequest("a deciding member of the body is neither list nor object"))?,
         };
         let mut is_empty = true;
