@@ -164,9 +164,19 @@ impl<'a> Head<'a> {
         if length.is_some_and(|length| length != content.len().to_string()) || !encoding.is_none_or(is_plain) {
             return Err(ODD);
         }
+        // Some readers count the parts within a part, which are not looked at here, among the fields.
+        if media_type.is_some_and(holds_parts) {
+            return Err(ODD);
+        }
         let (name, is_file) = disposition.and_then(named).ok_or(ODD)?;
         Ok(Self { name, is_file, is_text: media_type.is_none_or(is_plain_text) })
     }
+}
+
+/// `multipart/mixed`, `message/rfc822`, …
+fn holds_parts(media_type: &str) -> bool {
+    let (kind, _) = media_type.split_once('/').unwrap_or((media_type, ""));
+    ["multipart", "message"].iter().any(|one| one.eq_ignore_ascii_case(kind.trim()))
 }
 
 fn is_plain_text(media_type: &str) -> bool {

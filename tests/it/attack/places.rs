@@ -164,6 +164,10 @@ fn a_field_of_a_multipart_body_is_judged_and_goes_on_byte_for_byte() {
     let body = |parts: &[String]| format!("{}--x--\r\n", parts.concat());
     let (queue, file) =
         (|queue: &str| part("name=\"queue\"", queue), part("name=\"f\"; filename=\"a\"", "\u{1}\u{0}\n--y"));
+    let nested = |media_type: &str| {
+        let inner = "--y\r\nContent-Disposition: form-data; name=\"queue\"\r\n\r\nnews\r\n--y--";
+        part(&format!("name=\"g\"; filename=\"b\"\r\nContent-Type: {media_type}"), inner)
+    };
     let multipart = Some("multipart/form-data; boundary=x");
     let good = body(&[queue("mail"), part("name=\"note\"", "n"), file.clone()]);
     check(&gate, "/attachments", multipart, &good, None);
@@ -180,6 +184,10 @@ fn a_field_of_a_multipart_body_is_judged_and_goes_on_byte_for_byte() {
         vec![queue("mail"), part("name=\"_charset_\"", "utf-7")],
         vec![part("name=\"queue\"\r\nContent-Type: text/plain; charset=utf-16", "mail")],
         vec![part("name=queue", "mail")],
+        // B13: a field within a part.
+        vec![queue("mail"), nested("multipart/mixed; boundary=y")],
+        vec![queue("mail"), nested("Multipart/form-data; boundary=y")],
+        vec![queue("mail"), nested(" message/rfc822")],
     ] {
         check(&gate, "/attachments", multipart, &body(&parts), Some("bad_request"));
     }
