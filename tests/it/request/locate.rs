@@ -411,6 +411,12 @@ fn a_query_is_a_place_like_any_other() {
     assert_eq!(reach(&gate(), "jql=project=A1", r#"{"jql":"x"}"#).as_deref(), Some("tenant"));
     assert_eq!(reach(&gate(), "jql=project=A1", r#"{"jql":["project = A1"]}"#), None);
     assert_eq!(reach(&gate(), "jql=project=A1", r#"{"jql":{}}"#), None);
+    // However many are named, it is a query all the same.
+    let keys = |count: usize| (1..=count).map(|number| format!("A1-{number}")).collect::<Vec<_>>().join(",");
+    let body = |count: usize| format!(r#"{{"jql":"key in ({})"}}"#, keys(count));
+    assert_eq!(reach(&gate(), "jql=project=A1", &body(CONTAINERS_MAX - 1)).as_deref(), Some("word:A1 name:A1"));
+    assert_eq!(reach(&gate(), "jql=project=A1", &body(CONTAINERS_MAX)).as_deref(), Some("tenant"));
+    assert_eq!(reach(&gate(), "jql=project=A1", &body(CONTAINERS_MAX + 1)).as_deref(), Some("tenant"));
     // Without the opt-out no word of a query proves anything.
     assert_eq!(reach(&sceptical(), "jql=project=A1", "").as_deref(), Some("hint:A1"));
     assert_eq!(reach(&sceptical(), "jql=project=10001", "").as_deref(), Some("hint:10001"));

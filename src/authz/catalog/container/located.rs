@@ -206,6 +206,11 @@ impl<'g, 'r> Located<'g, 'r> {
             self.whole_tenant = true;
             return Ok(());
         };
+        // A query is not refused for its length: one that names more than are looked at reaches the tenant.
+        if named.len() > CONTAINERS_MAX.saturating_sub(self.named) {
+            self.whole_tenant = true;
+            return Ok(());
+        }
         for one in named {
             match in_query(self.gate, kind, language, one) {
                 Some(name) => self.add(place, name, VariantMask::NONE)?,
