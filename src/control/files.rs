@@ -339,6 +339,8 @@ mod tests {
         fs::rename(base.join(".new"), base.join("plain")).unwrap();
         assert_eq!(told(), (1, Ok("b".to_owned())));
         fs::write(base.join("plain"), "c").unwrap();
-        assert_eq!(told(), (1, Ok("c".to_owned())));
+        // Emptied first, and written then: where the writer is held up between the two, that is told as well.
+        let (number, text) = Some(told()).filter(|told| told.1 != Ok(String::new())).unwrap_or_else(told);
+        assert_eq!((number, text), (1, Ok("c".to_owned())));
     }
 }

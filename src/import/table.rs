@@ -13,7 +13,7 @@ const BUDDY: &str = "buddy";
 const BUDDY_RELEASE: &str = "2026-04";
 
 const BUDDY_HEAD: &str = "\
-dialect: problem
+dialect: buddy
 tokens: {query: [access_token]}
 vocabularies: [token]
 containers:

@@ -8,8 +8,9 @@ use super::{ALIAS_DEPTH_MAX, ALIAS_EVENTS_MAX, ALIASES_MAX, ANCHORS_MAX, NODES_M
 
 /// The largest text, in bytes. The largest known description, of a cloud's compute API, has 10 MB.
 pub const PLAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Schemas nest deeper than policies do. JSON is read as deep.
-const DEPTH_MAX: usize = 128;
+/// Schemas nest deeper than policies do. The YAML library takes more than 16 KiB of the stack for a level in a debug
+/// build, and a thread has 2 MiB: 128 levels overflowed it.
+const DEPTH_MAX: usize = 40;
 
 /// Reads one document.
 ///

@@ -37,7 +37,7 @@ const PROPOSED: [&str; 4] = ["/addon", "/hook_events", "/user", "/users"];
 
 pub fn import(described: &Value, release: Option<&str>, notes: &mut Notes) -> Result<Draft, ImportError> {
     let release = release_of(release, RELEASE);
-    let head = format!("version: 1\nproduct: bitbucket\nrelease: {release}\ndialect: problem\n{HEAD}");
+    let head = format!("version: 1\nproduct: bitbucket\nrelease: {release}\ndialect: bitbucket\n{HEAD}");
     let mut draft = Draft { head, ..Draft::default() };
     let operations = description::operations(described);
     for operation in &operations {

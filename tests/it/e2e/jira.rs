@@ -348,6 +348,9 @@ fn many_issues_are_judged_by_where_each_of_them_lies() {
         r#"{"fields":{"summary":"x"}}"#,
         r#"{"fields":{"parent":{"key":"OTHER-1"}}}"#,
         r#"{"fields":{"project":{"key":"PROJ"}},"update":{"issuelinks":[]}}"#,
+        r#"{"fields":{"project":{"key":"PROJ"},"issuelinks":[]}}"#,
+        // A name that is not read must not be covered by a parent that is.
+        r#"{"fields":{"project":{"name":"SEC"},"parent":{"key":"PROJ-1"}}}"#,
         "{}",
     ] {
         gate.refuses(&create(&updates(&[&own, second])), "container_not_granted");

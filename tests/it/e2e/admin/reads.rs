@@ -134,8 +134,11 @@ fn without_a_state_folder_there_is_no_history_and_everything_else() {
     assert_eq!(read(&gate, "/api/v1/apps")["apps"].as_array().expect("apps").len(), 1);
 }
 
-/// Puts something else in the place of the journal.
+/// Puts something else in the place of the journal, once the start stands there: a journal that is still to be written is
+/// made anew.
 pub fn break_journal(gate: &Gate) {
+    let entries = || tell(gate, VIEWER, &Ask::get("/api/v1/history")).1["entries"].as_array().map_or(0, Vec::len);
+    wait_until("the start to be in the journal", || entries() > 0);
     let journal = gate.path("state").join(scopegate::control::journal::database::FILE);
     for end in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{end}", journal.display()));
