@@ -35,6 +35,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const HELD: &str = r#"{"fields":{"project":{"key":"SEC"},"summary":"x"}}"#;
 const STREAMED: &str = r#"{"body":"a comment"}"#;
 
+const PASSED: [&str; 5] = ["after the mark", "sent after the answer", "whole bodies", "held", "answers"];
+const AFTER_THE_MARK: usize = 0;
+const SENT_AFTER: usize = 1;
+const WHOLE: usize = 2;
+const HELD_CAME: usize = 3;
+const ANSWERED: usize = 4;
+
 /// What the whole measure shares.
 #[derive(Debug)]
 struct Shared {
@@ -48,8 +55,9 @@ struct Shared {
     /// First bytes that came between the answer and the mark: on their way when it was given.
     under_way: AtomicUsize,
     last_ns: AtomicU64,
-    /// First bytes that came after the mark, calls answered that were sent after the answer, bodies that came whole.
-    passed: AtomicUsize,
+    /// Of what must not be: first bytes that came after the mark, calls answered that were sent after the answer, bodies
+    /// that came whole, held requests that came at all, and answers of the product's to what was parked.
+    passed: [AtomicUsize; PASSED.len()],
     uploads: AtomicUsize,
     loaded: AtomicUsize,
     over: AtomicBool,
@@ -65,7 +73,7 @@ pub fn measure(requests: usize, trials: usize) {
         marked: AtomicBool::new(false),
         under_way: AtomicUsize::new(0),
         last_ns: AtomicU64::new(0),
-        passed: AtomicUsize::new(0),
+        passed: [const { AtomicUsize::new(0) }; PASSED.len()],
         uploads: AtomicUsize::new(0),
         loaded: AtomicUsize::new(0),
         over: AtomicBool::new(false),
@@ -90,14 +98,15 @@ pub fn measure(requests: usize, trials: usize) {
         began.elapsed().as_secs_f64(),
         of_kind * 4 * APPS,
         shared.loaded.load(Ordering::SeqCst),
-        shared.passed.load(Ordering::SeqCst),
+        shared.all_passed(),
         shared.under_way.load(Ordering::SeqCst),
         shared.last_ns.load(Ordering::SeqCst) as f64 / 1e3,
     );
     println!("  `revoke` over the admin API: {}", spread(answers));
     shared.over.store(true, Ordering::SeqCst);
     gate.stop();
-    assert_eq!(shared.passed.load(Ordering::SeqCst), 0, "law 8");
+    let kinds = PASSED.iter().zip(&shared.passed).map(|(kind, passed)| (*kind, passed.load(Ordering::SeqCst)));
+    assert_eq!(shared.all_passed(), 0, "law 8: {:?}", kinds.collect::<Vec<_>>());
 }
 
 fn gate(folder: &Path, upstream: SocketAddr) -> Running {
@@ -146,7 +155,7 @@ async fn run(address: SocketAddr, admin: PathBuf, of_kind: usize, trials: usize,
         let released = apps[app].release().await;
         tokio::time::sleep(MARK.saturating_sub(now.elapsed())).await;
         shared.marked.store(true, Ordering::SeqCst);
-        shared.passed.fetch_add(released.answers().await, Ordering::SeqCst);
+        shared.passed[ANSWERED].fetch_add(released.answers().await, Ordering::SeqCst);
         shared.revoked.store(-1, Ordering::SeqCst);
         shared.marked.store(false, Ordering::SeqCst);
         let path = format!("/api/v1/acts/{}/restore", done["id"].as_str().expect("an id"));
@@ -294,7 +303,7 @@ async fn load(address: SocketAddr, shared: Arc<Shared>) {
             // Else it may have been judged once the act was taken back.
             let revoked = revoked && is_revoked();
             if revoked && !head.contains("x-scopegate-reason: ") {
-                shared.passed.fetch_add(1, Ordering::SeqCst);
+                shared.passed[SENT_AFTER].fetch_add(1, Ordering::SeqCst);
             }
             tokio::time::sleep(LOAD_EVERY).await;
         }
@@ -374,7 +383,7 @@ async fn product(mut stream: TcpStream, shared: Arc<Shared>) {
         bytes.drain(..length);
         if is_upload {
             // Its last byte is sent after the answer, and never before.
-            shared.passed.fetch_add(1, Ordering::SeqCst);
+            shared.passed[WHOLE].fetch_add(1, Ordering::SeqCst);
         }
         if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.is_err() {
             return;
@@ -391,6 +400,10 @@ struct Came {
 }
 
 impl Shared {
+    fn all_passed(&self) -> usize {
+        self.passed.iter().map(|passed| passed.load(Ordering::SeqCst)).sum()
+    }
+
     fn came(&self) -> Came {
         let (marked, revoked) = (self.marked.load(Ordering::SeqCst), self.revoked.load(Ordering::SeqCst));
         let answered = self.answered_ns.load(Ordering::SeqCst);
@@ -402,11 +415,11 @@ impl Shared {
             self.uploads.fetch_add(1, Ordering::SeqCst);
         } else if method == "POST" {
             // Held, and let go of only after the answer.
-            self.passed.fetch_add(1, Ordering::SeqCst);
+            self.passed[HELD_CAME].fetch_add(1, Ordering::SeqCst);
         }
         let Some(came) = first.filter(|came| came.revoked == app && app >= 0) else { return };
         if came.marked {
-            self.passed.fetch_add(1, Ordering::SeqCst);
+            self.passed[AFTER_THE_MARK].fetch_add(1, Ordering::SeqCst);
         } else {
             self.under_way.fetch_add(1, Ordering::SeqCst);
             self.last_ns.fetch_max(came.after_ns, Ordering::SeqCst);

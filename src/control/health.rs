@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,6 +19,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::live::unix_ms;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
+
+/// What is waited for where the bucket is not known well enough.
+pub const OVERRIDES: &str = "overrides";
 
 /// What decides about readiness, shared by everything that has a say. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +40,23 @@ struct Facts {
     state: StateFolder,
     warnings: Warnings,
     overrides: Option<BucketFacts>,
+    /// How long what is known of the bucket is good for. `None`: there is no bucket, or nothing is known of it.
+    lease: Option<Lease>,
+}
+
+/// A time that ends by whichever clock is there first: the one that does not jump, or the one that goes on while a machine
+/// sleeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    pub until: Instant,
+    /// Unix time in milliseconds.
+    pub until_ms: i64,
+}
+
+impl Lease {
+    fn has_ended(&self) -> bool {
+        Instant::now() > self.until || unix_ms() > self.until_ms
+    }
 }
 
 /// How a gate of a fleet stands with the bucket.
@@ -221,6 +242,12 @@ impl Readiness {
         self.facts().overrides = Some(facts);
     }
 
+    /// Until then it may be ready with what it knows of the bucket, whether or not anybody comes to say that it is over: whoever
+    /// keeps the time may be held up by a slow disk.
+    pub fn lease(&self, lease: Option<Lease>) {
+        self.facts().lease = lease;
+    }
+
     pub fn warnings(&self, warnings: Warnings) {
         self.facts().warnings = warnings;
     }
@@ -232,10 +259,14 @@ impl Readiness {
 
     pub fn report(&self) -> Report {
         let facts = self.facts();
+        let mut waiting: Vec<String> = facts.waiting.keys().cloned().collect();
+        if facts.lease.is_some_and(|lease| lease.has_ended()) && !facts.waiting.contains_key(OVERRIDES) {
+            waiting.push(OVERRIDES.to_owned());
+        }
         Report {
-            ready: !facts.draining && facts.waiting.is_empty() && facts.snapshot.is_some(),
+            ready: !facts.draining && waiting.is_empty() && facts.snapshot.is_some(),
             draining: facts.draining,
-            waiting: facts.waiting.keys().cloned().collect(),
+            waiting,
             snapshot: facts.snapshot.clone(),
             problems: facts.problems,
             file_problems: facts.file_problems.clone(),
@@ -319,6 +350,26 @@ mod tests {
         let report = readiness.report();
         assert!(report.ready);
         assert_eq!((report.problems, report.file_problems.len(), report.warnings.bypass.len()), (3, 1, 1));
+    }
+
+    #[test]
+    fn a_lease_ends_by_either_clock_though_nobody_says_so() {
+        let readiness = Readiness::default();
+        readiness.snapshot(snapshot());
+        let (now, hour) = (Instant::now(), std::time::Duration::from_secs(3_600));
+        let lease = |until, until_ms| readiness.lease(Some(Lease { until, until_ms }));
+        lease(now + hour, unix_ms() + 3_600_000);
+        assert!(readiness.report().ready);
+        for (until, until_ms) in [(now, unix_ms() + 3_600_000), (now + hour, unix_ms() - 1)] {
+            lease(until, until_ms);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            assert_eq!((readiness.report().ready, readiness.report().waiting), (false, vec![OVERRIDES.to_owned()]));
+        }
+        let waits = readiness.waits_for(OVERRIDES);
+        assert_eq!(readiness.report().waiting, [OVERRIDES], "said once");
+        drop(waits);
+        readiness.lease(None);
+        assert!(readiness.report().ready);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{Fleet, Refusals, Settings, View};
 use crate::acts::Act;
 use crate::config::model::Start;
 use crate::control::folder::Hints;
-use crate::control::health::{BucketFacts, Readiness, Waiting, rfc3339};
+use crate::control::health::{BucketFacts, Lease, OVERRIDES, Readiness, Waiting, rfc3339};
 use crate::control::overrides::Overrides;
 use crate::control::reload::TryOut;
 use crate::control::reload::force::Force;
@@ -95,7 +95,7 @@ impl Task {
     /// # Errors
     /// The acts on the disk cannot be read: nobody would know what is revoked.
     pub fn open(settings: Settings, readiness: Readiness) -> Result<(Self, Fleet), String> {
-        let waiting = readiness.waits_for("overrides");
+        let waiting = readiness.waits_for(OVERRIDES);
         let overrides = Overrides::new(settings.acts.clone());
         let kept = settings.kept();
         // A command that writes acts just now ends first, so that what is read here stays as it is.
@@ -219,13 +219,14 @@ impl Task {
         }
         let now = Moment::now();
         let age = self.progress.synced().map(|synced| synced.age(now));
+        self.readiness.lease(self.progress.synced().and_then(|synced| self.lease(synced)));
         let young = age.is_some_and(|age| age <= self.settings.bucket.max_override_age);
         let may = young && (self.fetched || self.failed && self.settings.bucket.start == Start::Known);
         match (may, self.waiting.is_some()) {
             (true, true) => self.waiting = None,
             (false, false) => {
                 tracing::error!("not in sync with the bucket for longer than `max_override_age`: not ready");
-                self.waiting = Some(self.readiness.waits_for("overrides"));
+                self.waiting = Some(self.readiness.waits_for(OVERRIDES));
             }
             (true, false) | (false, true) => {}
         }
@@ -251,6 +252,12 @@ impl Task {
             refused_more: refused.len().saturating_sub(REFUSED_SHOWN),
             problem: self.trouble.clone().or_else(|| self.forgets.clone()).or_else(|| self.problem.clone()),
         });
+    }
+
+    fn lease(&self, synced: Moment) -> Option<Lease> {
+        let age = self.settings.bucket.max_override_age;
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        Some(Lease { until: synced.instant.checked_add(age)?, until_ms: synced.unix_ms.saturating_add(age_ms) })
     }
 
     pub(super) fn tell_refusals(&self, around: &Around) {
