@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -53,17 +54,21 @@ impl Memory {
 
 /// Where it is kept.
 #[derive(Debug, Clone)]
-pub struct Kept(PathBuf);
+pub struct Kept {
+    folder: PathBuf,
+    /// The number of the last write. What is written in a thread may come to it after what was meant to follow.
+    newest: Arc<Mutex<u64>>,
+}
 
 impl Kept {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self(folder.into())
+        Self { folder: folder.into(), newest: Arc::default() }
     }
 
     /// A file that cannot be read is one that knows nothing: then all of the bucket must be read before the gate is
     /// ready.
     pub fn load(&self) -> Memory {
-        let path = self.0.join(FILE);
+        let path = self.folder.join(FILE);
         let read = || -> io::Result<Memory> {
             if fs::metadata(&path)?.len() > BYTES_MAX {
                 return Err(io::Error::other("it is too long"));
@@ -79,16 +84,22 @@ impl Kept {
         Memory { instance: memory.instance.filter(|text| Instance::parse(text).is_some()), ..memory }
     }
 
-    /// Whole and at once, also over a loss of power.
+    /// Whole and at once, also over a loss of power. `number`: of this write; one that comes after a later one writes
+    /// nothing, so that no good-bye is written over.
     ///
     /// # Errors
     /// The disk does not take it; what was there before stands.
-    pub fn store(&self, memory: &Memory) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.0)?;
-        let (path, aside) = (self.0.join(FILE), self.0.join(format!(".{FILE}")));
+    pub fn store(&self, memory: &Memory, number: u64) -> io::Result<()> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if number < *newest {
+            return Ok(());
+        }
+        *newest = number;
+        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
+        let (path, aside) = (self.folder.join(FILE), self.folder.join(format!(".{FILE}")));
         write_through(&aside, &serde_json::to_vec(memory).map_err(io::Error::other)?)?;
         fs::rename(&aside, &path)?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.folder)?.sync_all()
     }
 
     /// Makes this process the one that writes the acts, until what is returned is dropped: a gate for life, a command
@@ -97,10 +108,10 @@ impl Kept {
     /// # Errors
     /// The folder cannot be written, or not be locked.
     pub fn alone(&self, within: Duration) -> io::Result<Option<File>> {
-        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.0)?;
+        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
         let began = Instant::now();
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(self.0.join(LOCK))?;
+        let file = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(self.folder.join(LOCK))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
@@ -112,7 +123,7 @@ impl Kept {
     }
 
     pub fn folder(&self) -> &Path {
-        &self.0
+        &self.folder
     }
 }
 
@@ -135,8 +146,10 @@ mod tests {
             synced_ms: Some(8),
             left: true,
         };
-        kept.store(&memory).unwrap();
+        kept.store(&memory, 2).unwrap();
         assert_eq!(kept.load(), memory);
+        kept.clone().store(&Memory::default(), 1).unwrap();
+        assert_eq!(kept.load(), memory, "an earlier write that comes late writes nothing");
         for broken in ["", "{", "[]", "{\"in_force\": -1}", &"x".repeat(5_000)] {
             fs::write(kept.folder().join(FILE), broken).unwrap();
             assert_eq!(kept.load(), Memory::default(), "{broken:.10}");

@@ -61,6 +61,8 @@ pub struct Task {
     pub(super) known: Known,
     pub(super) memory: Memory,
     kept: Kept,
+    /// How often it was written.
+    writes: u64,
     /// Held for life: no command writes the acts of a gate that runs.
     alone: Option<File>,
     pub(super) instance: Instance,
@@ -120,6 +122,7 @@ impl Task {
             overrides,
             memory,
             kept,
+            writes: 0,
             alone: alone.unwrap_or_else(|error| {
                 tracing::warn!(%error, "commands on this machine may write into this gate's folder of acts");
                 None
@@ -289,8 +292,9 @@ impl Task {
         }
         self.memory.acts = Some(self.known.fingerprint());
         self.memory.synced_ms = self.progress.synced().map(|synced| synced.unix_ms);
-        let (kept, memory) = (self.kept.clone(), self.memory.clone());
-        let stored = tokio::task::spawn_blocking(move || kept.store(&memory)).await;
+        self.writes += 1;
+        let (kept, memory, number) = (self.kept.clone(), self.memory.clone(), self.writes);
+        let stored = tokio::task::spawn_blocking(move || kept.store(&memory, number)).await;
         self.forgets = match stored {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(format!("{}: {error}", self.kept.folder().display())),
