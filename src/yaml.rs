@@ -194,19 +194,24 @@ fn first_line(message: &str) -> &str {
 }
 
 fn options() -> serde_saphyr::Options {
+    // `typed` finds duplicates, and then goes on to the document's other problems.
+    strict(DEPTH_MAX, FILE_BYTES_MAX, DuplicateKeyPolicy::PassThrough)
+}
+
+/// What is read at all: as many levels and bytes as said, and nothing that two readers may take for two things.
+fn strict(depth_max: usize, bytes_max: usize, duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            flow_nesting_limit: DEPTH_MAX,
-            max_depth: DEPTH_MAX,
+            flow_nesting_limit: depth_max,
+            max_depth: depth_max,
             max_documents: 1,
             max_nodes: NODES_MAX,
             max_events: NODES_MAX * 2,
             max_anchors: ANCHORS_MAX,
             max_aliases: ALIASES_MAX,
-            max_total_scalar_bytes: FILE_BYTES_MAX,
+            max_total_scalar_bytes: bytes_max,
         },
-        // `typed` finds duplicates, and then goes on to the document's other problems.
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        duplicate_keys: duplicate_keys,
         merge_keys: MergeKeyPolicy::Error,
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: ALIAS_EVENTS_MAX,

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::description::{Described, strings};
-use super::draft::{Draft, DraftLine, DraftPlace};
+use super::draft::{Draft, DraftLine, DraftOperation, DraftPlace};
 use super::{ImportError, Notes};
 
 /// Lines by vocabulary.
@@ -91,6 +91,20 @@ fn stated<'d>(operation: &Described<'d>, state: &str) -> BTreeSet<&'d str> {
 fn connect(operation: &Described<'_>) -> Option<(String, Vec<DraftLine>)> {
     let scope = operation.node.get("x-atlassian-connect-scope").and_then(Value::as_str)?;
     (scope != "INACCESSIBLE").then(|| ("connect".to_owned(), line(&[scope])))
+}
+
+/// What the description leaves open of an operation.
+fn note_open(draft: &DraftOperation, notes: &mut Notes) {
+    let DraftOperation { id, needs, places, proposed, .. } = draft;
+    if needs.is_empty() {
+        notes.add("needs: unknown, no scope is stated for any app: refused until the overlay says more", id);
+    }
+    if places.is_empty() {
+        notes.add("no container in path, query or top level of the body: the whole tenant", id);
+    }
+    if *proposed {
+        notes.add("proposed as `nothing`: the tenant until the overlay accepts it with a reason", id);
+    }
 }
 
 /// The vendor's own word on whether its app-access rule passes this operation by.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Needs, connect, exempt, line, release_of, security, settle_absence, stated};
+use super::{Needs, connect, exempt, line, note_open, release_of, security, settle_absence, stated};
 use crate::import::description::{self, Described};
 use crate::import::draft::{Draft, DraftOperation, DraftPlace};
 use crate::import::{ImportError, Notes};
@@ -111,16 +111,9 @@ fn convert(
     let places = places(version, operation);
     let proposed = proposed(operation, subject, &places);
     let needs = needs(operation, &id, notes);
-    if needs.is_empty() {
-        notes.add("needs: unknown, no scope is stated for any app: refused until the overlay says more", &id);
-    }
-    if places.is_empty() {
-        notes.add("no container in path, query or top level of the body: the whole tenant", &id);
-    }
-    if proposed {
-        notes.add("proposed as `nothing`: the tenant until the overlay accepts it with a reason", &id);
-    }
-    Ok(DraftOperation { id, request, needs, places, subject, proposed, ..DraftOperation::default() })
+    let draft = DraftOperation { id, request, needs, places, subject, proposed, ..DraftOperation::default() };
+    note_open(&draft, notes);
+    Ok(draft)
 }
 
 fn needs(operation: &Described<'_>, id: &str, notes: &mut Notes) -> Needs {
