@@ -2,7 +2,7 @@
 //!
 //! This is the checked model. `file` mirrors the YAML, `merge` lays the overlay over it, `compact` is the
 //! result in words, `compile` makes the model of it. `matcher` finds the operation of a request,
-//! `container` finds its containers. A catalog never changes while the process runs.
+//! `container` finds its containers, `lookups` says what can be asked where they are not named. A catalog never changes while the process runs.
 
 pub mod builtin;
 pub mod compact;
@@ -12,6 +12,7 @@ pub mod file;
 pub mod items;
 pub mod links;
 pub mod load;
+pub mod lookups;
 pub mod matcher;
 pub mod merge;
 pub mod pattern;
@@ -95,6 +96,8 @@ pub struct Catalog {
     /// By `OperationId`.
     pub operations: Box<[Operation]>,
     pub links: links::Links,
+    /// By `LookupId`.
+    pub lookups: Box<[lookups::Lookup]>,
     /// The scope `gate:call`.
     pub gate_call: ScopeId,
     /// The scope `gate:mint`.
@@ -130,6 +133,8 @@ pub struct ContainerKind {
     pub key: Option<pattern::Pattern>,
     pub fold: Fold,
     pub within: Option<KindId>,
+    /// Turns a name of it into its id, and its id into its name.
+    pub lookup: Option<lookups::LookupId>,
 }
 
 /// A scope of one catalog.
@@ -198,6 +203,8 @@ pub struct Operation {
     pub undo: Option<Box<Undo>>,
     /// It removes what another left behind.
     pub remover: Option<Box<Remover>>,
+    /// The look-ups whose answers it may change.
+    pub changes: lookups::LookupSet,
 }
 
 /// What takes back what an operation leaves behind.
@@ -265,6 +272,8 @@ pub struct Place {
     pub kind: KindId,
     pub at: PlaceAt,
     pub reading: Reading,
+    /// What stands there is no container, but lies in one.
+    pub lookup: Option<lookups::LookupId>,
     pub absent: Absent,
     /// Its presence makes the whole operation `tenant` (a `parent.id` that nothing resolves yet).
     pub present_is_tenant: bool,

@@ -141,6 +141,7 @@ fn operation(toy: &ToyOperation) -> Operation {
         reads_json: false,
         undo: None,
         remover: None,
+        changes: lookups::LookupSet::default(),
     }
 }
 
@@ -151,6 +152,7 @@ pub fn catalog() -> Catalog {
         key: Some(Pattern::new("[A-Za-z]+").unwrap()),
         fold: Fold::Upper,
         within: None,
+        lookup: None,
     };
     let person = CredentialKind { name: "person".into(), vocabularies: VocabularySet::ALL, actor: ActorRule::Evidence };
     Catalog {
@@ -167,6 +169,7 @@ pub fn catalog() -> Catalog {
         variants: VARIANTS.iter().map(|name| (*name).into()).collect(),
         operations: OPERATIONS.iter().map(operation).collect(),
         links: links::Links::default(),
+        lookups: Box::default(),
         gate_call: id("gate:call"),
         gate_mint: id("gate:mint"),
         vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),

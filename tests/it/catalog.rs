@@ -24,6 +24,7 @@ use scopegate::cli::catalog as cli;
 
 mod diff;
 mod import;
+mod lookups;
 mod vendors;
 
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];

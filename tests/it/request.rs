@@ -64,7 +64,8 @@ const CHANNEL: KindId = KindId(1);
 
 fn catalog() -> Catalog {
     let pattern = |text: &str| Some(Pattern::new(text).unwrap());
-    let kind = |name: &str, id, key, fold| ContainerKind { name: name.into(), id, key, fold, within: None };
+    let kind =
+        |name: &str, id, key, fold| ContainerKind { name: name.into(), id, key, fold, within: None, lookup: None };
     Catalog {
         product: "sample".into(),
         release: "1".to_owned(),
@@ -82,6 +83,7 @@ fn catalog() -> Catalog {
         variants: Box::new(["public".into(), "private".into(), "im".into(), "mpim".into()]),
         operations: Box::default(),
         links: Default::default(),
+        lookups: Box::default(),
         gate_call: ScopeId::new(0).unwrap(),
         gate_mint: ScopeId::new(1).unwrap(),
         vendor_scopes: ScopeSet::EMPTY,
@@ -113,11 +115,12 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         reads_json: true,
         undo: None,
         remover: None,
+        changes: Default::default(),
     }
 }
 
 fn place(kind: KindId, at: PlaceAt, reading: Reading) -> Place {
-    Place { kind, at, reading, absent: Absent::Deny, present_is_tenant: false, list: false, group: None }
+    Place { kind, at, reading, lookup: None, absent: Absent::Deny, present_is_tenant: false, list: false, group: None }
 }
 
 /// Asserts the path that is judged, and sent; `None` is a 400.

@@ -41,6 +41,7 @@ pub struct Compact {
     pub scopes: Vec<Scope>,
     pub links: Links,
     pub redirects: Vec<RedirectHost>,
+    pub lookups: Vec<Lookup>,
     pub operations: Vec<Operation>,
 }
 
@@ -93,6 +94,36 @@ pub struct Container {
     pub key: Option<String>,
     pub fold: Fold,
     pub within: Option<Word>,
+    pub lookup: Option<Word>,
+}
+
+/// What can be asked of the product, so that the container of a thing is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lookup {
+    pub name: Word,
+    pub why: String,
+    pub request: Word,
+    pub kind: Word,
+    pub written: String,
+    pub answer: Vec<Answer>,
+    pub then: Vec<Then>,
+    pub ok: Option<String>,
+    pub variants: Vec<(String, Vec<Word>)>,
+    pub changed_by: Vec<Word>,
+}
+
+/// Where an answer names a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    pub id: Option<String>,
+    pub key: Option<String>,
+}
+
+/// Where an answer names what is asked about next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Then {
+    pub lookup: Word,
+    pub at: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,6 +206,7 @@ pub struct Place {
     pub kind: Word,
     pub at: PlaceAt,
     pub reading: Reading,
+    pub lookup: Option<Word>,
     pub absent: Absent,
     pub present_is_tenant: bool,
     pub list: bool,

@@ -2,6 +2,7 @@
 //! the patterns. Every problem of a catalog is found in one pass; a catalog with a problem is none.
 
 mod links;
+mod lookups;
 mod names;
 mod operation;
 mod scopes;
@@ -23,7 +24,9 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
     let containers = containers(compact, &mut names);
     let kinds = kinds(compact, &mut names);
     let links = links::compile(compact, &mut names);
+    let lookups = lookups::compile(compact, &mut names);
     let (operations, matcher) = operations(compact, &links, &mut names);
+    lookups::ask_what_is_there(compact, &lookups, &matcher, &mut names);
     scopes::sides_rule_no_operation(&scopes, &operations, compact, &mut names);
     if !names.problems.is_empty() {
         return Err(names.problems);
@@ -46,6 +49,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         variants: boxed(&compact.variants),
         operations,
         links: links.model,
+        lookups,
         gate_call,
         gate_mint,
         matcher,
@@ -77,12 +81,13 @@ fn containers(compact: &Compact, names: &mut Names<'_>) -> Box<[ContainerKind]> 
             key: container.key.as_deref().and_then(|pattern| whole(pattern, spot, names)),
             fold: container.fold,
             within,
+            lookup: container.lookup.as_ref().and_then(|name| lookups::of_kind(name, &container.name, compact, names)),
         });
     }
     compiled.into()
 }
 
-fn whole(pattern: &str, spot: Spot, names: &mut Names<'_>) -> Option<Pattern> {
+pub(super) fn whole(pattern: &str, spot: Spot, names: &mut Names<'_>) -> Option<Pattern> {
     match Pattern::new(pattern) {
         Ok(pattern) => Some(pattern),
         Err(error) => {

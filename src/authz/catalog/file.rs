@@ -52,6 +52,8 @@ pub struct CatalogFile {
     pub links: LinksFile,
     #[serde(default)]
     pub redirects: Vec<RedirectFile>,
+    #[serde(default)]
+    pub lookups: Vec<LookupFile>,
     pub operations: Vec<OperationFile>,
 }
 
@@ -108,6 +110,8 @@ pub struct OverlayFile {
     #[serde(default)]
     pub redirects: Vec<RedirectFile>,
     #[serde(default)]
+    pub lookups: Vec<LookupFile>,
+    #[serde(default)]
     pub operations: Vec<OperationFile>,
 }
 
@@ -125,6 +129,10 @@ pub struct ContainerFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub within: Option<Text>,
+    /// The look-up that tells its id where it is named, and its name where its id is.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub lookup: Option<Text>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -251,6 +259,10 @@ pub struct PlaceFile {
     pub argument: Option<Text>,
     #[serde(default, rename = "as")]
     pub reading: Reading,
+    /// What stands there lies in the container: the look-up that tells in which.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub lookup: Option<Text>,
     #[serde(default)]
     pub absent: Absent,
     /// `present: tenant`.
@@ -421,6 +433,65 @@ pub struct RedirectFile {
     #[schemars(with = "String")]
     pub host: Text,
     pub why: String,
+}
+
+/// What can be asked of the product, so that the container of a thing is known.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookupFile {
+    #[schemars(with = "String")]
+    pub lookup: Text,
+    pub why: String,
+    /// `GET` and a target with `{id}` in it once; `{tenant}` is the tenant of the request.
+    #[schemars(with = "String")]
+    pub request: Text,
+    /// The kind of container that the answer tells.
+    #[schemars(with = "String")]
+    pub kind: Text,
+    /// What a thing may be called, whole: anything else is not asked about, and refused.
+    pub written: String,
+    /// The containers that the answer names. Either this or `then` is written.
+    #[serde(default)]
+    pub answer: Vec<AnswerFile>,
+    /// The first of these that the answer holds is asked about next.
+    #[serde(default)]
+    pub then: Vec<ThenFile>,
+    /// The member that is `true` where the thing exists (Slack answers 200 to everything).
+    #[serde(default)]
+    pub ok: Option<String>,
+    /// Members that tell the variant by being `true`. Where none of them is, nothing is told.
+    #[serde(default)]
+    pub variants: Vec<LookupVariantFile>,
+    /// Operations after which an answer that was asked for before does not count.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub changed_by: Vec<Text>,
+}
+
+/// JSON pointers to the id and the name of a container in an answer; `*` is every item of a list or object.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerFile {
+    #[serde(default)]
+    pub id: Option<String>,
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThenFile {
+    #[schemars(with = "String")]
+    pub lookup: Text,
+    pub at: String,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookupVariantFile {
+    pub at: String,
+    #[schemars(with = "Vec<String>")]
+    pub means: Vec<Text>,
 }
 
 /// Reads a catalog.

@@ -81,6 +81,7 @@ mod tests {
             kind: KindId(0),
             at: PlaceAt::InItems { pointer: pointer.into(), keys: false },
             reading: Reading::Container,
+            lookup: None,
             absent: Absent::Skip,
             present_is_tenant: false,
             list: false,

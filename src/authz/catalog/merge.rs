@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compact::{
-    Compact, Container, Kind, Line, LinkEntry, Links, Needs, Operation, Place, PlaceAt, RedirectHost, Remover, Scope,
-    Spot, Touches, Undo, VariantSource, VocabularyLines, Word,
+    Answer, Compact, Container, Kind, Line, LinkEntry, Links, Lookup, Needs, Operation, Place, PlaceAt, RedirectHost,
+    Remover, Scope, Spot, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
 };
 use super::file::{
-    self, CatalogFile, ContainerFile, KindFile, LineFile, LinkFile, LinksFile, NeedsFile, OperationFile, OverlayFile,
-    PlaceFile, Proposal, ReasonFile, RedirectFile, RemoverFile, ScopeFile, Text, TouchesFile, UndoFile,
+    self, CatalogFile, ContainerFile, KindFile, LineFile, LinkFile, LinksFile, LookupFile, NeedsFile, OperationFile,
+    OverlayFile, PlaceFile, Proposal, ReasonFile, RedirectFile, RemoverFile, ScopeFile, Text, TouchesFile, UndoFile,
     VariantSourceFile,
 };
 use crate::problem::{At, Problem, did_you_mean};
@@ -65,6 +65,7 @@ fn facts(catalog: &CatalogFile) -> Compact {
         scopes: catalog.scopes.iter().map(|written| scope(written, false)).collect(),
         links: links(&catalog.links, false),
         redirects: redirects(&catalog.redirects, false),
+        lookups: catalog.lookups.iter().map(|written| lookup(written, false)).collect(),
         operations: Vec::new(),
     }
 }
@@ -116,6 +117,9 @@ impl Merge<'_> {
         compact.links.rewritten.extend(rewritten);
         compact.links.stays.extend(stays);
         compact.redirects.extend(redirects(&overlay.redirects, true));
+        for written in &overlay.lookups {
+            replace(&mut compact.lookups, lookup(written, true), |lookup| &lookup.name.text);
+        }
     }
 
     fn add_operations(&mut self, written: &[OperationFile], overlay: bool) {
@@ -306,6 +310,7 @@ impl Merge<'_> {
             kind: word(&written.kind, overlay),
             at,
             reading: written.reading,
+            lookup: written.lookup.as_ref().map(|name| word(name, overlay)),
             absent: written.absent,
             present_is_tenant: written.present.is_some(),
             list: written.list,
@@ -356,6 +361,24 @@ fn container(written: &ContainerFile, overlay: bool) -> Container {
         key: written.key.clone(),
         fold: written.fold,
         within: written.within.as_ref().map(|within| word(within, overlay)),
+        lookup: written.lookup.as_ref().map(|name| word(name, overlay)),
+    }
+}
+
+fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
+    let then = |one: &file::ThenFile| Then { lookup: word(&one.lookup, overlay), at: one.at.clone() };
+    let answer = |one: &file::AnswerFile| Answer { id: one.id.clone(), key: one.key.clone() };
+    Lookup {
+        name: word(&written.lookup, overlay),
+        why: written.why.clone(),
+        request: word(&written.request, overlay),
+        kind: word(&written.kind, overlay),
+        written: written.written.clone(),
+        answer: written.answer.iter().map(answer).collect(),
+        then: written.then.iter().map(then).collect(),
+        ok: written.ok.clone(),
+        variants: written.variants.iter().map(|one| (one.at.clone(), words(&one.means, overlay))).collect(),
+        changed_by: words(&written.changed_by, overlay),
     }
 }
 

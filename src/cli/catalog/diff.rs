@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{CatalogFormat, view};
+use crate::authz::catalog::lookups::Lookup;
 use crate::authz::catalog::pattern::Pattern;
 use crate::authz::catalog::{
     Catalog, ContainerKind, CredentialKind, Line, Needs, Operation, Scope, Touches, VocabularyId,
@@ -215,6 +216,7 @@ impl Compared {
         self.same("containers", &containers(old), &containers(new));
         self.same("places of tokens", &format!("{:?}", old.tokens), &format!("{:?}", new.tokens));
         self.same("tenant arguments", &format!("{:?}", old.tenant_arguments), &format!("{:?}", new.tenant_arguments));
+        self.set("look-up", &lookups(old), &lookups(new));
         self.same("variants", &format!("{:?}", old.variants), &format!("{:?}", new.variants));
     }
 
@@ -325,14 +327,27 @@ fn kinds(catalog: &Catalog) -> BTreeSet<String> {
     catalog.kinds.iter().map(one).collect()
 }
 
+/// What can be asked, and how the answers are read. One that is read otherwise is another one.
+fn lookups(catalog: &Catalog) -> BTreeSet<String> {
+    let one = |lookup: &Lookup| {
+        let Lookup { name, kind, written, target, tells, ok, variants, .. } = lookup;
+        let kind = catalog.containers.get(usize::from(kind.0)).map_or("?", |kind| &kind.name);
+        let target = target.of("{tenant}", "{id}").replace("%7B", "{").replace("%7D", "}");
+        format!("{name} (GET {target} tells a {kind} of {}: {tells:?} {ok:?} {variants:?})", written.as_str())
+    };
+    catalog.lookups.iter().map(one).collect()
+}
+
 fn containers(catalog: &Catalog) -> String {
     let one = |kind: &ContainerKind| {
         let pattern =
             |pattern: &Option<Pattern>| pattern.as_ref().map_or("none", |pattern| pattern.as_str()).to_owned();
         let within = kind.within.and_then(|within| catalog.containers.get(usize::from(within.0)));
         let within = within.map_or("the tenant", |within| &within.name);
+        let lookup = kind.lookup.and_then(|id| catalog.lookups.get(usize::from(id.0)));
+        let lookup = lookup.map_or(String::new(), |lookup| format!(", looked up as {}", lookup.name));
         format!(
-            "{} (id {}, key {}, {:?}, within {within})",
+            "{} (id {}, key {}, {:?}, within {within}{lookup})",
             kind.name,
             pattern(&kind.id),
             pattern(&kind.key),

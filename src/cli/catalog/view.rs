@@ -117,6 +117,9 @@ fn place_json(catalog: &Catalog, operation: &Operation, place: &Place) -> Value 
     put("kind", json!(kind(catalog, place)));
     put(at, json!(name));
     put("as", json!(reading(place.reading)));
+    if let Some(lookup) = lookup(catalog, place) {
+        put("lookup", json!(lookup));
+    }
     put("absent", json!(absent(place.absent)));
     if place.present_is_tenant {
         put("present", json!("tenant"));
@@ -132,6 +135,10 @@ fn place_json(catalog: &Catalog, operation: &Operation, place: &Place) -> Value 
 
 fn kind<'c>(catalog: &'c Catalog, place: &Place) -> &'c str {
     catalog.containers.get(usize::from(place.kind.0)).map_or("?", |kind| &kind.name)
+}
+
+fn lookup<'c>(catalog: &'c Catalog, place: &Place) -> Option<&'c str> {
+    place.lookup.and_then(|id| catalog.lookups.get(usize::from(id.0))).map(|lookup| &*lookup.name)
 }
 
 fn reading(reading: Reading) -> &'static str {
@@ -200,7 +207,8 @@ fn touches_text(catalog: &Catalog, operation: &Operation) -> String {
         Touches::Containers(places) => {
             let named = places.iter().map(|place| {
                 let (at, name) = place_name(operation, &place.at);
-                format!("{} in {at} {name}", kind(catalog, place))
+                let of = lookup(catalog, place).map_or(String::new(), |thing| format!(" of {thing}"));
+                format!("{}{of} in {at} {name}", kind(catalog, place))
             });
             named.collect::<Vec<_>>().join(", ")
         }

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::scopes;
 use crate::authz::catalog::compact::{Compact, Spot, Word};
+use crate::authz::catalog::lookups::{LOOKUPS_MAX, LookupId};
 use crate::authz::catalog::merge::Sources;
 use crate::authz::catalog::{KindId, VariantMask, VocabularyId};
 use crate::authz::scope::{SCOPES_MAX, ScopeId};
@@ -27,6 +28,7 @@ pub struct Names<'c> {
     vocabularies: Vec<&'c str>,
     variants: Vec<&'c str>,
     containers: Vec<&'c str>,
+    lookups: Vec<&'c str>,
 }
 
 impl<'c> Names<'c> {
@@ -38,6 +40,7 @@ impl<'c> Names<'c> {
             vocabularies: compact.vocabularies.iter().map(String::as_str).collect(),
             variants: compact.variants.iter().map(String::as_str).collect(),
             containers: compact.containers.iter().map(|container| container.name.text.as_str()).collect(),
+            lookups: compact.lookups.iter().map(|lookup| lookup.name.text.as_str()).collect(),
         };
         names.limit("vocabularies", compact.vocabularies.len(), VOCABULARIES_MAX);
         names.limit("variants", compact.variants.len(), VARIANTS_MAX);
@@ -45,9 +48,11 @@ impl<'c> Names<'c> {
         names.limit("kinds", compact.kinds.len(), KINDS_MAX);
         names.limit("scopes, with scopegate's own guards,", compact.scopes.len() + scopes::GUARDS.len(), SCOPES_MAX);
         names.limit("operations", compact.operations.len(), OPERATIONS_MAX);
+        names.limit("look-ups", compact.lookups.len(), LOOKUPS_MAX);
         names.once("vocabulary", compact.vocabularies.iter().map(|name| (name.as_str(), Spot::default())));
         names.once("variant", compact.variants.iter().map(|name| (name.as_str(), Spot::default())));
         names.once("container", compact.containers.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
+        names.once("look-up", compact.lookups.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("kind", compact.kinds.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("scope", compact.scopes.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         let scopes = compact.scopes.iter().map(|scope| scope.name.text.as_str()).chain(scopes::GUARDS);
@@ -103,6 +108,15 @@ impl<'c> Names<'c> {
             self.unknown("container", word, near);
         }
         found.map(KindId)
+    }
+
+    pub fn lookup(&mut self, word: &Word) -> Option<LookupId> {
+        let found = numbered(&self.lookups, word);
+        if found.is_none() {
+            let near = did_you_mean(&word.text, self.lookups.iter().copied()).map(str::to_owned);
+            self.unknown("look-up", word, near);
+        }
+        found.map(LookupId)
     }
 
     /// No words are every variant.

@@ -3,6 +3,7 @@
 use http::{HeaderName, Method};
 
 use super::links::Compiled;
+use super::lookups;
 use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
@@ -57,7 +58,7 @@ fn tenant(written: &compact::Operation, request: &Request, compact: &Compact, na
 fn operation(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Operation {
     let needs = needs(written, names);
     let guards = guards(written, names);
-    let touches = touches(written, request, names);
+    let touches = touches(written, request, compact, names);
     let variant_sources: Box<[_]> =
         written.variant_sources.iter().filter_map(|source| variant_source(source, request, names)).collect();
     let tenant_arguments: Box<[_]> =
@@ -94,6 +95,7 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         links: None,
         undo: undo(written, compact, names).map(Box::new),
         remover: remover.map(Box::new),
+        changes: lookups::changed_by(&written.id, compact),
     }
 }
 
@@ -183,7 +185,7 @@ fn variants(needs: &Needs) -> VariantMask {
     VariantMask(lines.fold(0, |mask, line| mask | line.when.0))
 }
 
-fn touches(written: &compact::Operation, request: &Request, names: &mut Names<'_>) -> Touches {
+fn touches(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Touches {
     let spot = written.id.spot;
     match &written.touches {
         compact::Touches::Nothing { why } => {
@@ -198,7 +200,7 @@ fn touches(written: &compact::Operation, request: &Request, names: &mut Names<'_
             if places.is_empty() {
                 names.problem(spot, format!("`{}` has an empty list of places: write `tenant`", written.id.text));
             }
-            Touches::Containers(places.iter().filter_map(|one| place(one, request, names)).collect())
+            Touches::Containers(places.iter().filter_map(|one| place(one, request, compact, names)).collect())
         }
     }
 }
@@ -209,17 +211,22 @@ fn reason(why: &str, spot: Spot, what: &str, names: &mut Names<'_>) {
     }
 }
 
-fn place(written: &compact::Place, request: &Request, names: &mut Names<'_>) -> Option<Place> {
+fn place(written: &compact::Place, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Option<Place> {
     let kind = names.container(&written.kind)?;
     let at = at(&written.at, request, names)?;
     let is_of_several = matches!(written.reading, Reading::MoveTarget | Reading::Jql | Reading::Cql);
     if is_of_several && matches!(at, PlaceAt::Path(_) | PlaceAt::Header(_)) {
         names.problem(written.kind.spot, "what may name several containers is read in queries and bodies alone");
     }
+    let lookup = written.lookup.as_ref().and_then(|name| lookups::of_kind(name, &written.kind, compact, names));
+    if lookup.is_some() && !matches!(written.reading, Reading::Container | Reading::IssueKey) {
+        names.problem(written.kind.spot, "a look-up is for what is read `as: container` or `as: issue_key`");
+    }
     Some(Place {
         kind,
         at,
         reading: written.reading,
+        lookup,
         absent: written.absent,
         present_is_tenant: written.present_is_tenant,
         list: written.list,

@@ -1,0 +1,226 @@
+//! What can be asked of the product where a request names a thing and not the container that it lies in: an issue by its
+//! number, a page by its id, a channel whose type nobody said. Declared in the catalog, and the same for every product.
+//!
+//! Pure: a look-up says what to ask and reads the answer. Whether it is asked, and by whom, is not known here.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::container::comparison_form;
+use super::pattern::Pattern;
+use super::{Catalog, ContainerKind, KindId, VariantMask};
+use crate::authz::request::json::{self, Value};
+
+/// The most look-ups of one catalog: one bit each in a [`LookupSet`].
+pub const LOOKUPS_MAX: usize = 64;
+/// The longest name of a thing that is asked about, in bytes.
+pub const THING_BYTES_MAX: usize = 256;
+/// The most containers that one thing may lie in: a file in all the channels it was shared to.
+pub const HOMES_MAX: usize = 256;
+
+/// How many questions one thing may take: a comment lies in a page, which lies in a space.
+pub const CHAIN_MAX: usize = 3;
+
+/// A look-up, numbered in catalog order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupId(pub u8);
+
+/// Some of a catalog's look-ups, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct LookupSet(u64);
+
+impl LookupSet {
+    pub fn with(self, id: LookupId) -> Self {
+        Self(self.0 | 1_u64.checked_shl(u32::from(id.0)).unwrap_or(0))
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = LookupId> {
+        (0..64).filter(move |bit| self.0 & (1 << bit) != 0).map(LookupId)
+    }
+}
+
+/// One question to the product.
+#[derive(Debug)]
+pub struct Lookup {
+    pub name: Box<str>,
+    pub why: Box<str>,
+    /// What the answer tells of.
+    pub kind: KindId,
+    pub written: Pattern,
+    pub target: Target,
+    pub tells: Tells,
+    pub ok: Option<Box<str>>,
+    pub variants: Box<[(Box<str>, VariantMask)]>,
+}
+
+/// Path and query of the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target(pub(super) Box<[Piece]>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Text(Box<str>),
+    Id,
+    Tenant,
+}
+
+/// What an answer tells.
+#[derive(Debug)]
+pub enum Tells {
+    Homes(Box<[HomeAt]>),
+    /// Another thing, by the first pointer that is there.
+    Then(Box<[(LookupId, Box<str>)]>),
+}
+
+/// Where an answer names a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeAt {
+    pub id: Option<Box<str>>,
+    pub key: Option<Box<str>>,
+}
+
+/// A container as the product told it, in the form in which containers are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Home {
+    pub id: Option<Box<str>>,
+    pub key: Option<Box<str>>,
+}
+
+/// What a whole answer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It lies in these, at least one; and the variants that the thing may be, none where nothing tells.
+    In { homes: Box<[Home]>, variants: VariantMask },
+    /// It lies where this other thing lies.
+    Then { lookup: LookupId, thing: Box<str> },
+    /// The product knows none such, or does not show it to who asked.
+    Nowhere,
+    /// It is not what the catalog says that it is.
+    Unreadable,
+}
+
+impl Target {
+    /// What is sent: the thing and the tenant take one path segment or one value of the query, whatever is in them.
+    pub fn of(&self, tenant: &str, thing: &str) -> String {
+        let mut target = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => target.push_str(text),
+                Piece::Id => encode(&mut target, thing),
+                Piece::Tenant => encode(&mut target, tenant),
+            }
+        }
+        target
+    }
+}
+
+/// Percent-encodes all but what is unreserved (RFC 3986 §2.3).
+fn encode(target: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => target.push(char::from(byte)),
+            // Writing to a text cannot fail.
+            other => drop(write!(target, "%{other:02X}")),
+        }
+    }
+}
+
+impl Lookup {
+    /// Whether a text may be the name of such a thing.
+    pub fn may_be_called(&self, thing: &str) -> bool {
+        // `.` and `..` would be steps in the path of the question.
+        thing.len() <= THING_BYTES_MAX && self.written.is_match(thing) && !thing.bytes().all(|byte| byte == b'.')
+    }
+
+    /// What the body of a successful answer says.
+    pub fn read(&self, catalog: &Catalog, body: &[u8]) -> Answer {
+        let Ok(answer) = json::parse(body) else { return Answer::Unreadable };
+        self.read_value(catalog, &answer).unwrap_or(Answer::Unreadable)
+    }
+
+    fn read_value(&self, catalog: &Catalog, answer: &Value<'_>) -> Option<Answer> {
+        if let Some(ok) = &self.ok {
+            match answer.at(ok).ok()?? {
+                Value::Bool(true) => {}
+                Value::Bool(false) => return Some(Answer::Nowhere),
+                _ => return None,
+            }
+        }
+        match &self.tells {
+            Tells::Then(next) => {
+                let next = next.iter().find_map(|(lookup, at)| Some((*lookup, text(answer.at(at).ok()??)?)));
+                let (lookup, thing) = next?;
+                Some(Answer::Then { lookup, thing })
+            }
+            Tells::Homes(places) => {
+                let kind = catalog.containers.get(usize::from(self.kind.0))?;
+                let mut homes = Vec::new();
+                for place in places {
+                    read_homes(kind, place, answer, &mut homes)?;
+                }
+                (!homes.is_empty()).then(|| Answer::In { homes: homes.into(), variants: self.variants(answer) })
+            }
+        }
+    }
+
+    fn variants(&self, answer: &Value<'_>) -> VariantMask {
+        let is_true = |at: &str| matches!(answer.at(at), Ok(Some(Value::Bool(true))));
+        // The first that is true counts: Slack's direct messages are private too.
+        let told = self.variants.iter().find(|(at, _)| is_true(at));
+        told.map_or(VariantMask::NONE, |(_, means)| *means)
+    }
+}
+
+/// An id is text or a whole number; nothing else has one spelling.
+fn text(value: &Value<'_>) -> Option<Box<str>> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Some(Box::from(&**text)),
+        Value::Whole(number) => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
+/// Every container that one place names. `None`: something there is no container's id or name.
+fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &mut Vec<Home>) -> Option<()> {
+    let around = place.id.as_deref().or(place.key.as_deref())?;
+    let Some((list, rest)) = around.split_once("/*") else {
+        let at = |pointer: &Option<Box<str>>| pointer.as_deref().map(|pointer| answer.at(pointer)).transpose();
+        return add(kind, at(&place.id).ok()?.flatten(), at(&place.key).ok()?.flatten(), homes);
+    };
+    let Some(items) = answer.at(list).ok()? else { return Some(()) };
+    for item in items.items()? {
+        let inner = match rest.is_empty() {
+            true => Some(item),
+            false => item.at(rest).ok()?,
+        };
+        let (id, key) = if place.id.is_some() { (inner, None) } else { (None, inner) };
+        add(kind, id, key, homes)?;
+    }
+    Some(())
+}
+
+fn add(kind: &ContainerKind, id: Option<&Value<'_>>, key: Option<&Value<'_>>, homes: &mut Vec<Home>) -> Option<()> {
+    let known = |value: Option<&Value<'_>>, pattern: Option<&Pattern>| match value {
+        None => Some(None),
+        Some(value) => {
+            let text = text(value)?;
+            let compared: Cow<'_, str> = comparison_form(kind, &text);
+            pattern?.is_match(&text).then(|| Some(Box::from(&*compared)))
+        }
+    };
+    let home = Home { id: known(id, kind.id.as_ref())?, key: known(key, kind.key.as_ref())? };
+    if home.id.is_none() && home.key.is_none() {
+        return Some(());
+    }
+    if homes.len() >= HOMES_MAX {
+        return None;
+    }
+    if !homes.contains(&home) {
+        homes.push(home);
+    }
+    Some(())
+}

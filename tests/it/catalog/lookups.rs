@@ -1,0 +1,183 @@
+//! Look-ups as a catalog declares them: what is asked, how an answer is read, and what is wrong with a declaration.
+
+use std::path::Path;
+
+use scopegate::authz::catalog::lookups::{Answer, Lookup, LookupId};
+
+use super::*;
+
+const CATALOG: &str = "version: 1
+product: wiki
+release: '1'
+dialect: problem
+vocabularies: [v]
+variants: [public, private, im]
+kinds: [{name: bot, vocabularies: [v], actor: app}]
+scopes: [{name: read, vocabularies: [v]}]
+containers:
+  - {name: space, id: '[1-9][0-9]*', key: '[A-Za-z]+', fold: upper, lookup: space}
+  - {name: room, id: 'C[0-9]+'}
+operations:
+  - {id: getSpace, request: 'GET /spaces/{id}', needs: {v: [[read]]}, touches: {places: [{kind: space, path: id}]}}
+  - {id: getPage, request: 'GET /pages/{id}', needs: {v: [[read]]}, touches: {places: [{kind: space, path: id, lookup: page}]}}
+  - {id: movePage, request: 'PUT /pages/{id}', needs: {v: [[read]]}, touches: {places: [{kind: space, path: id, lookup: page}]}}
+  - {id: getNote, request: 'GET /notes/{id}', needs: {v: [[read]]}, touches: {places: [{kind: space, path: id, lookup: note}]}}
+  - {id: roomInfo, request: 'GET /info', needs: {v: [[read]]}, touches: {tenant: w}}
+";
+
+const LOOKUPS: &str = "lookups:
+  - {lookup: space, why: w, request: 'GET /spaces/{id}', kind: space, written: '[0-9A-Za-z]+', answer: [{id: /id, key: /key}]}
+  - {lookup: page, why: w, request: 'GET /pages/{id}?in={tenant}', kind: space, written: '.*', answer: [{id: /spaceId}], changed_by: [movePage]}
+  - {lookup: note, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', then: [{lookup: page, at: /pageId}, {lookup: space, at: /spaceKey}]}
+  - {lookup: room, why: w, request: 'GET /info?room={id}', kind: room, written: 'C[0-9]+', ok: /ok, answer: [{id: '/room/id'}, {id: '/room/shared/*/id'}, {id: '/room/also/*'}], variants: [{at: /room/is_im, means: [im]}, {at: /room/is_private, means: [private]}, {at: /room/is_public, means: [public]}]}
+";
+
+fn parsed(lookups: &str) -> Result<Catalog, Vec<String>> {
+    let text = format!("{CATALOG}{lookups}");
+    let catalog = Catalog::parse(Source { path: Path::new("wiki.yaml"), text: &text }, None);
+    catalog.map_err(|problems| problems.into_iter().map(|problem| problem.message).collect())
+}
+
+fn lookup<'c>(catalog: &'c Catalog, name: &str) -> &'c Lookup {
+    catalog.lookups.iter().find(|lookup| &*lookup.name == name).expect("it is declared")
+}
+
+fn read(catalog: &Catalog, name: &str, body: &str) -> Answer {
+    lookup(catalog, name).read(catalog, body.as_bytes())
+}
+
+/// Ids and keys of the containers that an answer names.
+fn homes(answer: &Answer) -> Vec<(&str, &str)> {
+    let Answer::In { homes, .. } = answer else { panic!("{answer:?}") };
+    homes.iter().map(|home| (home.id.as_deref().unwrap_or(""), home.key.as_deref().unwrap_or(""))).collect()
+}
+
+#[test]
+fn a_thing_takes_one_segment_or_one_value_of_the_question() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let page = &lookup(&catalog, "page").target;
+    assert_eq!(page.of("acme", "7"), "/pages/7?in=acme");
+    assert_eq!(page.of("a&b", "../7?x=1#/ü%2e"), "/pages/..%2F7%3Fx%3D1%23%2F%C3%BC%252e?in=a%26b");
+}
+
+#[test]
+fn what_no_such_thing_is_called_is_not_asked_about() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let long = "7".repeat(257);
+    for (name, thing, asked) in [
+        ("note", "7", true),
+        ("note", "", false),
+        ("note", "7a", false),
+        ("note", "-7", false),
+        ("note", &long[..256], true),
+        ("note", &long, false),
+        ("page", "..", false),
+        ("page", ".", false),
+        ("page", "7/../8", true),
+    ] {
+        assert_eq!(lookup(&catalog, name).may_be_called(thing), asked, "{name} {thing}");
+    }
+}
+
+#[test]
+fn an_answer_names_containers_by_id_and_by_name() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    assert_eq!(homes(&read(&catalog, "space", r#"{"id": 7, "key": "eng", "more": [1]}"#)), [("7", "ENG")]);
+    assert_eq!(homes(&read(&catalog, "space", r#"{"id": "7"}"#)), [("7", "")]);
+    assert_eq!(homes(&read(&catalog, "page", r#"{"spaceId": "7"}"#)), [("7", "")]);
+    let shared = r#"{"ok": true, "room": {"id": "C1", "is_im": false, "is_private": true, "is_public": true,
+        "shared": [{"id": "C2"}, {"id": "C1"}], "also": ["C3"]}}"#;
+    let answer = read(&catalog, "room", shared);
+    assert_eq!(homes(&answer), [("C1", ""), ("C2", ""), ("C3", "")]);
+    let Answer::In { variants, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(variants, VariantMask(0b010), "the first that is true");
+}
+
+#[test]
+fn an_answer_that_is_not_what_the_catalog_says_names_nothing() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    for (name, body) in [
+        ("space", "{}"),
+        ("space", "[]"),
+        ("space", ""),
+        ("space", "<html>"),
+        ("space", r#"{"id": null, "key": null}"#),
+        ("space", r#"{"id": 7.0}"#),
+        ("space", r#"{"id": -7}"#),
+        ("space", r#"{"id": "07"}"#),
+        ("space", r#"{"id": {"x": 7}}"#),
+        ("space", r#"{"id": 7, "key": "not a key"}"#),
+        ("space", r#"{"id": 7, "i\u0064": 8}"#),
+        ("space", r#"{"id": 7, "ID": 8}"#),
+        ("space", r#"{"id": 7} {"id": 8}"#),
+        ("note", r#"{"id": 7}"#),
+        ("note", r#"{"pageId": ""}"#),
+        ("room", r#"{"room": {"id": "C1"}}"#),
+        ("room", r#"{"ok": "true", "room": {"id": "C1"}}"#),
+        ("room", r#"{"ok": true, "room": {"id": "C1", "also": "C2"}}"#),
+        ("room", r#"{"ok": true, "room": {"id": "C1", "also": ["D2"]}}"#),
+        ("room", r#"{"ok": true, "room": {"id": "C1", "shared": ["C2"]}}"#),
+    ] {
+        assert_eq!(read(&catalog, name, body), Answer::Unreadable, "{name} {body}");
+    }
+    let many: Vec<String> = (1..=257).map(|number| format!("\"C{number}\"")).collect();
+    let many = format!(r#"{{"ok": true, "room": {{"also": [{}]}}}}"#, many.join(","));
+    assert_eq!(read(&catalog, "room", &many), Answer::Unreadable, "more than anything lies in");
+    assert_eq!(read(&catalog, "room", r#"{"ok": false, "error": "not_found"}"#), Answer::Nowhere);
+}
+
+#[test]
+fn a_thing_in_a_thing_is_asked_about_next() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let then = |name: &str, body: &str| match read(&catalog, name, body) {
+        Answer::Then { lookup: LookupId(id), thing } => (catalog.lookups[usize::from(id)].name.clone(), thing),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(then("note", r#"{"pageId": 7, "spaceKey": "ENG"}"#), ("page".into(), "7".into()));
+    assert_eq!(then("note", r#"{"pageId": null, "spaceKey": "ENG"}"#), ("space".into(), "ENG".into()));
+}
+
+#[test]
+fn operations_say_which_answers_they_change() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let changed = |id: &str| operation(&catalog, id).changes.iter().collect::<Vec<_>>();
+    assert_eq!(changed("movePage"), [LookupId(1)]);
+    assert!(operation(&catalog, "getPage").changes.is_empty());
+}
+
+#[test]
+fn a_declaration_that_cannot_be_meant_is_an_error() {
+    let with = |from: &str, to: &str| {
+        assert!(LOOKUPS.contains(from), "{from}");
+        parsed(&LOOKUPS.replace(from, to)).expect_err(to).join("; ")
+    };
+    for (from, to, said) in [
+        ("GET /spaces/{id}", "POST /spaces/{id}", "a look-up asks `GET /path?query`"),
+        ("GET /spaces/{id}", "GET /spaces/7", "with `{id}` in it once"),
+        ("GET /spaces/{id}", "GET /spaces/{id}/{id}", "with `{id}` in it once"),
+        ("GET /spaces/{id}", "GET /spaces/{key}", "`{key}`"),
+        ("GET /spaces/{id}", "GET /rooms/{id}", "is no operation of this product"),
+        ("answer: [{id: /spaceId}]", "answer: []", "has one of `answer` and `then`"),
+        ("answer: [{id: /spaceId}]", "answer: [{id: /spaceId}], then: [{lookup: space, at: /s}]", "has one of"),
+        ("answer: [{id: /spaceId}]", "answer: [{}]", "says where the `id` or the `key`"),
+        ("answer: [{id: /spaceId}]", "answer: [{id: spaceId}]", "is not a JSON pointer"),
+        ("answer: [{id: /spaceId}]", "answer: [{id: '/a/*/b/*'}]", "one list is looked through"),
+        ("answer: [{id: /spaceId}]", "answer: [{id: '/a/*', key: /b}]", "one list is looked through"),
+        ("kind: room", "kind: house", "no container is called `house`"),
+        ("lookup: page, at: /pageId", "lookup: pagge, at: /pageId", "no look-up is called `pagge`"),
+        ("lookup: page, at: /pageId", "lookup: room, at: /pageId", "tells of another kind of container"),
+        ("lookup: page, at: /pageId", "lookup: note, at: /pageId", "does not end after 3"),
+        ("written: '.*'", "written: '('", "pattern `(`"),
+        ("changed_by: [movePage]", "changed_by: [movePagge]", "no operation is called `movePagge`"),
+        ("lookup: note, why: w", "lookup: note, why: ' '", "needs a reason"),
+        ("lookup: page, why: w", "lookup: space, why: w", "look-up `space` is written twice"),
+        ("means: [im]", "means: [am]", "no variant is called `am`"),
+    ] {
+        let message = with(from, to);
+        assert!(message.contains(said), "{to}: {message}");
+    }
+    let text = CATALOG.replace("path: id, lookup: page", "path: id, lookup: room");
+    let text = format!("{text}{LOOKUPS}");
+    let problems = Catalog::parse(Source { path: Path::new("w.yaml"), text: &text }, None).expect_err("another kind");
+    assert!(problems[0].message.contains("tells of a room, not of a space"), "{problems:?}");
+}
