@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use estate::{Estate, NOW_MS, Size, head, token};
 use http::request::Parts;
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use scopegate::authz::{decide, wanted};
 
@@ -70,7 +71,7 @@ const MESSAGE: &str =
     r#"{"channel":"C0HELP00","text":"We are looking into it :eyes:","unfurl_links":false,"thread_ts":"1700000000.1"}"#;
 
 fn facts(body: BodyFacts<'_>) -> Facts<'_> {
-    Facts { now_ms: NOW_MS, body }
+    Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() }
 }
 
 /// Views and decisions of one call by one app. Both must end as expected, or the numbers mean nothing.

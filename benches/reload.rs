@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use scopegate::authz::catalog::builtin;
 use scopegate::authz::decide;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::policy::compile::Catalogs;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 use scopegate::authz::snapshot::Snapshot;
@@ -229,7 +230,7 @@ impl Bench {
         let request = request.header("authorization", format!("Bearer t{app}")).body(()).unwrap();
         let (parts, ()) = request.into_parts();
         let view = RequestView::of(&parts).unwrap();
-        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty };
+        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
         decide(&self.live.load(), &self.gate, &view, &facts).is_ok()
     }
 

@@ -46,6 +46,7 @@ use crate::problem::{At, Problem, file_name};
 use crate::proxy::body::Body;
 use crate::proxy::connection::Peer;
 use crate::proxy::listener::ListenAddress;
+use crate::proxy::lookups::pinning;
 use crate::proxy::source::Source;
 use crate::proxy::streams::Streams;
 use crate::proxy::worker::{Fence, Workers, spawn_workers, worker_count};
@@ -208,8 +209,16 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     let counters = gates.iter().map(gates::Gate::counters).collect();
     let rules = gates.iter().map(gates::Gate::rules).collect();
     let gates: Arc<[gates::Gate]> = gates.into();
+    let pins = Arc::new(reloader.pinning());
     let service = move |index: usize, streams: &Rc<Streams>| {
-        let hub = gates.get(index).map(|gate| Rc::new(gate.hub(streams)));
+        let hub = gates.get(index).map(|gate| {
+            let hub = Rc::new(gate.hub(streams));
+            if gate.is_first() {
+                let pins = Arc::clone(&pins);
+                tokio::task::spawn_local(pinning::attend(Rc::clone(&hub), move |told| pins(told)));
+            }
+            hub
+        });
         move |peer: Rc<Peer>, request: Request<Source>| {
             let hub = hub.clone();
             async move {

@@ -9,10 +9,12 @@ pub mod dialect;
 pub mod gate;
 pub mod identity;
 pub mod judge;
+pub mod looked_up;
 #[cfg(test)]
 mod naive;
 pub mod origin;
 pub mod path;
+pub mod pins;
 pub mod policy;
 pub mod query_language;
 pub mod reason;

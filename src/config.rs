@@ -12,6 +12,7 @@ mod check;
 mod fleet;
 mod gate;
 mod links;
+mod lookups;
 mod outbound;
 
 use std::path::Path;

@@ -73,6 +73,34 @@ impl Side {
     }
 }
 
+/// What came of a look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LookedUpAs {
+    /// It was known.
+    Cached,
+    Found,
+    /// Nobody who asked may see it.
+    Absent,
+    /// The product did not say.
+    Failed,
+    /// It was not asked, or asked for less: the product's limit, or the gate's own.
+    Limited,
+}
+
+impl LookedUpAs {
+    pub const ALL: [Self; 5] = [Self::Cached, Self::Found, Self::Absent, Self::Failed, Self::Limited];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Found => "found",
+            Self::Absent => "absent",
+            Self::Failed => "failed",
+            Self::Limited => "limited",
+        }
+    }
+}
+
 /// How an attempt to take over what is on disk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reload {
@@ -164,6 +192,7 @@ struct Families {
     upstream_responses: IntCounterVec,
     streams: IntGaugeVec,
     streams_cut: IntCounterVec,
+    lookups: IntCounterVec,
     connections: IntGaugeVec,
     connection_errors: IntCounterVec,
 }
@@ -440,6 +469,12 @@ impl Families {
                 "streams_cut_total",
                 "Requests that were cut while under way, for they were no longer permitted, by reason.",
                 &["gate", "app", "reason"],
+            )?,
+            lookups: counters(
+                at,
+                "lookups_total",
+                "Questions to the product about things that requests name, by what came of them.",
+                &["gate", "result"],
             )?,
             connections: int_gauges(at, "connections", "Open connections, by side.", &["gate", "side"])?,
             connection_errors: counters(

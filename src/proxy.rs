@@ -12,6 +12,7 @@ mod http2;
 pub mod limits;
 pub mod links;
 pub mod listener;
+pub mod lookups;
 pub mod record;
 pub mod refuse;
 pub mod source;
@@ -36,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::authz::decide::shown_containers;
 use crate::authz::gate::{GateRules, TenantRule};
+use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, wanted};
 use crate::live::Live;
@@ -45,6 +47,7 @@ use body::{Body, Held, HoldError, Holder, Place, RequestBody, Room, hold};
 use connection::Peer;
 use forward::FinalForm;
 use limits::Limits;
+use lookups::{Asking, Changing, Lookups, Moved};
 use record::{Record, Recorder};
 use source::Source;
 use streams::{Cut, Ending, Open, Register};
@@ -57,6 +60,9 @@ use websocket::Handshake;
 /// they not, the request is refused for now rather than kept waiting.
 const JUDGEMENTS_MAX: u32 = 16;
 
+/// How often a request waits for look-ups: once by the policy of its arrival, and once more where that moved.
+const LOOK_UPS_MAX: u32 = 4;
+
 /// One gate on one worker.
 pub struct Hub {
     pub rules: Arc<GateRules>,
@@ -67,6 +73,8 @@ pub struct Hub {
     /// Where its requests are entered, to be judged again for as long as they last.
     pub streams: Register,
     pub upstreams: Upstreams,
+    /// What the product is asked where a verdict hangs on it.
+    pub lookups: Lookups,
     /// How links name the product, and the gate.
     pub sides: Arc<links::Sides>,
     /// The hosts whose redirects are followed, by `RedirectId`.
@@ -162,37 +170,90 @@ impl Hub {
         let (mut body, held, _place) =
             self.gather(open, body, wanted).await.map_err(|denial| Refused { denial, body: unread })?;
         let unread = if held.is_some() { refuse::RequestBody::Read } else { unread };
-        for _ in 0..JUDGEMENTS_MAX {
-            let asked = links::Asked { peer, head, request: &request, held: held.as_ref() };
+        'judgements: for _ in 0..JUDGEMENTS_MAX {
+            let asked = links::Asked { peer, open, request: &request, held: held.as_ref() };
             // A block of its own: what is judged by has no room in what waits for the upstream.
-            let sending = {
-                // Read anew for each judgement: a tree is many times its text, and none stays while the upstream is awaited.
-                let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
-                let facts = Facts { now_ms: self.live.now_ms(), body: read };
-                let decided = decide(&self.live.load(), &self.rules, &request, &facts);
-                let permit = decided.map_err(|denial| self.for_now_if_unread(denial, &request, &facts, unread))?;
-                if handshake.is_some() && !self.opens_websocket(&permit) {
-                    let why = Some("this operation opens no WebSocket");
-                    return Err(Refused {
-                        denial: Box::new(Denial { why, ..Denial::of(Reason::BadRequest) }),
-                        body: unread,
-                    });
+            let (denial, generation) = 'lacking: {
+                let (sending, _changing) = {
+                    // Read anew for each judgement: a tree is many times its text, and none stays while the upstream is awaited.
+                    let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
+                    let known = open.known();
+                    let looked_up = known.as_deref().unwrap_or(LookedUp::nothing());
+                    let facts = Facts { now_ms: self.live.now_ms(), body: read, looked_up };
+                    let snapshot = self.live.load();
+                    let permit = match decide(&snapshot, &self.rules, &request, &facts) {
+                        Ok(permit) => permit,
+                        Err(denial)
+                            if denial.lacks.is_some() && looked_up.rounds < LOOK_UPS_MAX && self.lookups.are_on() =>
+                        {
+                            break 'lacking (denial, snapshot.generation);
+                        }
+                        Err(denial) => return Err(self.for_now_if_unread(denial, &request, &facts, unread)),
+                    };
+                    if handshake.is_some() && !self.opens_websocket(&permit) {
+                        let why = Some("this operation opens no WebSocket");
+                        return Err(Refused {
+                            denial: Box::new(Denial { why, ..Denial::of(Reason::BadRequest) }),
+                            body: unread,
+                        });
+                    }
+                    open.permitted(&permit, facts.now_ms);
+                    self.labels.permit(record, &permit);
+                    self.note_containers(record, &request, &facts, &permit);
+                    self.labels.listen(record, &self.rules, &request, &facts, &permit);
+                    let form = FinalForm::of(&self.rules, head, &request, &facts, &permit, body);
+                    let form = form.map_err(|denial| Refused { denial, body: unread })?;
+                    let changing = self.changing(&permit);
+                    (self.forward(asked, form, permit, handshake.as_ref(), record), changing)
+                };
+                match sending.await {
+                    Ok(response) => return Ok(response),
+                    Err(Failed::Moved(back)) => {
+                        body = back;
+                        continue 'judgements;
+                    }
+                    Err(Failed::Refused(denial)) => return Err(Refused { denial, body: unread }),
                 }
-                open.permitted(&permit, facts.now_ms);
-                self.labels.permit(record, &permit);
-                self.note_containers(record, &request, &facts, &permit);
-                self.labels.listen(record, &self.rules, &request, &facts, &permit);
-                let form = FinalForm::of(&self.rules, head, &request, &facts, &permit, body);
-                let form = form.map_err(|denial| Refused { denial, body: unread })?;
-                self.forward(asked, form, permit, handshake.as_ref(), record)
             };
-            match sending.await {
-                Ok(response) => return Ok(response),
-                Err(Failed::Moved(back)) => body = back,
-                Err(Failed::Refused(denial)) => return Err(Refused { denial, body: unread }),
-            }
+            // Boxed, as whatever few requests wait for.
+            let asked = Box::pin(self.look_up(open, denial, generation, record));
+            asked.await.map_err(|denial| Refused { denial, body: unread })?;
         }
         Err(Refused { denial: Box::new(Denial::of(Reason::Overloaded)), body: unread })
+    }
+
+    /// Asks what a refused request lacks. It is to be judged again, by what is known then.
+    async fn look_up(
+        &self,
+        open: &Open,
+        denial: Box<Denial>,
+        generation: u64,
+        record: &mut Record,
+    ) -> Result<(), Box<Denial>> {
+        let Some(lacks) = denial.lacks.as_deref() else { return Err(denial) };
+        let Some(upstream) = self.upstreams.of(&lacks.asker.tenant) else {
+            return Err(Box::new(Denial::of(Reason::UnknownTenant)));
+        };
+        let mut found = open.known().as_deref().cloned().unwrap_or_default();
+        let head = open.head();
+        record.upstream_waits();
+        let asked = self.lookups.find(Asking { upstream, head, lacks, generation }, &mut found).await;
+        record.upstream_waited(None);
+        match asked {
+            Ok(()) => {
+                found.rounds += 1;
+                open.knows(found);
+            }
+            // The policy may want to know something else now.
+            Err(Moved) => {}
+        }
+        Ok(())
+    }
+
+    /// From here until the request is answered what was looked up may change.
+    fn changing(&self, permit: &Permit) -> Option<Box<Changing>> {
+        let operation = self.rules.catalog.operations.get(usize::from(permit.operation?.0))?;
+        self.lookups.changing(operation.changes)
     }
 
     /// The line of a permitted request names what it touches. Nobody finds that out where no line is written.
@@ -270,11 +331,11 @@ impl Hub {
         let Some(upstream) = self.upstreams.of(tenant) else {
             return Err(Failed::Refused(Box::new(Denial::of(Reason::UnknownTenant))));
         };
-        let called = self.called(tenant, asked.head);
+        let called = self.called(tenant, asked.open.head());
         record.upstream_waits();
-        let sent = form.send(upstream, asked.peer, asked.head, &permit, handshake, called).await;
+        let sent = form.send(upstream, asked.peer, asked.open.head(), &permit, handshake, called).await;
         let sent = match sent {
-            Ok(response) if response.status().is_success() && websocket::is_opened_by_success(asked.head) => {
+            Ok(response) if response.status().is_success() && websocket::is_opened_by_success(asked.open.head()) => {
                 Err(SendError::NotOpened(response.status()))
             }
             other => other,

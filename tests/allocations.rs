@@ -14,6 +14,7 @@ use estate::{Estate, NOW_MS, Size, head, token};
 use http::Request;
 use http::request::Parts;
 use scopegate::authz::catalog::OperationId;
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::policy::area::{Area, KindArea, NamedContainer};
 use scopegate::authz::policy::part::{Grant, Revocation};
 use scopegate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
@@ -36,7 +37,7 @@ fn check_permit_is_free(estate: &Estate, head: &Parts, body: Option<&'static str
     // The tree of a held body is allocated, by its bytes and never by the policy: it is read before.
     let held = |text: &'static str| parse_body(&head.headers, text.as_bytes()).expect("a body");
     let body = body.map_or(BodyFacts::NotHeld, held);
-    let facts = Facts { now_ms: NOW_MS, body };
+    let facts = Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() };
     let once = || {
         let view = RequestView::of(head).expect("a request");
         assert_eq!(wanted(&estate.snapshot, &estate.gate, &view, NOW_MS), wants);
@@ -86,7 +87,7 @@ fn a_denial_allocates_no_more_in_a_large_policy_than_in_a_small_one() {
     let denied = |estate: &Estate| {
         let head = head("DELETE", "/rest/api/3/issue/PROJ-1", &token("jira", 7), None);
         let view = RequestView::of(&head).expect("a request");
-        let facts = Facts { now_ms: NOW_MS, body: BodyFacts::NotHeld };
+        let facts = Facts { now_ms: NOW_MS, body: BodyFacts::NotHeld, looked_up: LookedUp::nothing() };
         let once = || drop(decide(&estate.snapshot, &estate.gate, &view, &facts).expect_err("a denial"));
         once();
         allocations(once)

@@ -13,6 +13,7 @@ use scopegate::authz::decide;
 use scopegate::authz::policy::compile::Catalogs;
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::Store;
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 use scopegate::problem::render_human;
 use scopegate_fuzz::{NOW_MS, STRANGER, gate, parts};
@@ -45,7 +46,7 @@ fn permits_nothing(catalog: Arc<Catalog>) {
         let head = format!("{} {path}\nHost: a\nAuthorization: Bearer {STRANGER}", operation.method);
         let Some(parts) = parts(head.as_bytes()) else { continue };
         let Ok(view) = RequestView::of(&parts) else { continue };
-        let facts = Facts { now_ms: NOW_MS, body: BodyFacts::Empty };
+        let facts = Facts { now_ms: NOW_MS, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
         assert!(decide(&snapshot, &gate, &view, &facts).is_err(), "{head}: permitted without a policy");
     }
 }

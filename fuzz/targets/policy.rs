@@ -12,6 +12,7 @@ use scopegate::authz::policy::compile::Catalogs;
 use scopegate::authz::policy::file::{Origin, parse_bytes};
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::{Content, Store};
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 use scopegate::authz::snapshot::Snapshot;
 use scopegate::problem::{Problem, file_name, render_human};
@@ -49,7 +50,7 @@ fn stranger_is_refused(snapshot: &Snapshot) {
     let head = format!("GET /rest/api/3/issue/OPS-1\nHost: a\nAuthorization: Bearer {STRANGER}");
     let parts = parts(head.as_bytes()).expect("a request");
     let view = RequestView::of(&parts).expect("a request that is read");
-    let facts = Facts { now_ms: NOW_MS, body: BodyFacts::Empty };
+    let facts = Facts { now_ms: NOW_MS, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     for gate in &*GATES {
         assert!(decide(snapshot, gate, &view, &facts).is_err(), "a stranger is permitted");
     }

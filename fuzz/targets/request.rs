@@ -9,6 +9,7 @@ use http::request::Parts;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use scopegate::authz::catalog::matcher::Found;
 use scopegate::authz::gate::GateRules;
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use scopegate::authz::{decide, wanted};
 use scopegate_fuzz::{Judged, NOW_MS, TOKEN, decode, forwarded, parts, split};
@@ -54,7 +55,7 @@ fn judged_alike(gate: &GateRules, parts: &Parts, view: &RequestView<'_>, last: &
     let mut bodies = vec![BodyFacts::NotHeld, BodyFacts::Empty];
     bodies.extend(parse_body(&parts.headers, body));
     for body in bodies {
-        let facts = Facts { now_ms: NOW_MS, body };
+        let facts = Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() };
         let decided = decide(snapshot, gate, view, &facts);
         let again = decide(snapshot, gate, last, &facts);
         let reason = |decided: &Result<_, Box<scopegate::authz::Denial>>| decided.as_ref().err().map(|one| one.reason);

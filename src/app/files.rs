@@ -4,11 +4,13 @@
 mod part;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::authz::policy::document::UpstreamScheme;
 use crate::config::Config;
 use crate::config::model::admin::{AdminTls, Guard};
-use crate::config::model::{self, ProxyAuthorization, Roots, ServerTls, UpstreamTls};
+use crate::config::model::{self, Roots, ServerTls, UpstreamTls};
 use crate::control::files::{Contents, FileSet, FileWatch, SETTLE};
 use crate::control::folder::read::Unreadable;
 use crate::control::health::Readiness;
@@ -33,6 +35,7 @@ pub(super) struct Files {
 pub(super) struct Taken {
     pub(super) served: Option<Arc<Served>>,
     pub(super) via: Option<Arc<Via>>,
+    pub(super) lookups: Option<Arc<Authorization>>,
     trusts: Vec<(Roots, Arc<Trust>)>,
 }
 
@@ -58,8 +61,12 @@ impl Files {
         let served = gate.tls.as_ref().map(|tls| self.certificate(&gate.name, tls));
         let trusts = self.trusts(gate);
         let via = gate.via.as_ref().map(|via| self.via(&gate.name, via));
+        let lookups = gate.lookups.as_ref().and_then(|lookups| lookups.credential.as_ref());
+        let lookups = lookups.map(|written| {
+            self.authorization(format!("{}/lookups.credential", gate.name), written.scheme, &written.file)
+        });
         // All are read before the first that is missing ends it, so that all problems are said at once.
-        Some(Taken { served: had(served)?, via: had(via)?, trusts: trusts? })
+        Some(Taken { served: had(served)?, via: had(via)?, lookups: had(lookups)?, trusts: trusts? })
     }
 
     /// Reads what the admin listener of a configuration needs.
@@ -138,7 +145,10 @@ impl Files {
             let trust = self.trust(name.clone(), &tls.roots, VIA_PROTOCOLS)?;
             self.noted(&[], Tls::of(&tls.server_name, trust).map_err(|error| unusual(&name, &error)))
         });
-        let authorization = via.authorization.as_ref().map(|written| self.authorization(gate, written));
+        let authorization = via
+            .authorization
+            .as_ref()
+            .map(|written| self.authorization(format!("{gate}/via.authorization"), written.scheme, &written.file));
         Some(Arc::new(Via {
             host: via.host.clone(),
             port: via.port,
@@ -147,12 +157,12 @@ impl Files {
         }))
     }
 
-    fn authorization(&mut self, gate: &str, written: &ProxyAuthorization) -> Option<Arc<Authorization>> {
-        let (set, contents) = FileSet::open(vec![written.file.clone()]);
-        let value = self.noted(&contents, header_in(set.paths(), &contents, written.scheme))?;
+    fn authorization(&mut self, name: String, scheme: UpstreamScheme, file: &Path) -> Option<Arc<Authorization>> {
+        let (set, contents) = FileSet::open(vec![file.to_path_buf()]);
+        let value = self.noted(&contents, header_in(set.paths(), &contents, scheme))?;
         let shown = Authorization::new(Some(value));
-        let kind = Kind::Authorization { shown: Arc::clone(&shown), scheme: written.scheme };
-        self.open(set, format!("{gate}/via.authorization"), kind);
+        let kind = Kind::Authorization { shown: Arc::clone(&shown), scheme };
+        self.open(set, name, kind);
         Some(shown)
     }
 

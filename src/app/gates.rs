@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::pki_types::ServerName;
 
@@ -25,6 +26,7 @@ use crate::proxy::limits::Limits;
 use crate::proxy::links::json::GateAddress;
 use crate::proxy::links::{Side, Sides};
 use crate::proxy::listener::ListenAddress;
+use crate::proxy::lookups::{self, Lookups};
 use crate::proxy::record::{Noticed, Recorder};
 use crate::proxy::streams::{self, OfGate, Register, Streams};
 use crate::proxy::tell::Labels;
@@ -48,6 +50,9 @@ pub(super) struct Gate {
     sides: Arc<Sides>,
     /// By `RedirectId`.
     redirects: Arc<[Arc<Target>]>,
+    lookups: Option<Arc<lookups::Shared>>,
+    /// Its first worker asks what the names in its policy stand for.
+    has_first: Arc<AtomicBool>,
     live: Arc<Live>,
     shutdown: Watch,
     room: Room,
@@ -117,6 +122,8 @@ fn build_one(
         labels: Arc::new(Labels::of(&catalog)),
         redirects: catalog.links.redirects.iter().map(|host| redirect(gate, host, &taken)).collect::<Result<_, _>>()?,
         sides: Arc::new(sides(gate)),
+        has_first: Arc::default(),
+        lookups: gate.lookups.as_ref().map(|written| Arc::new(lookups(written, &taken))),
         rules: Arc::new(rules(gate, catalog)),
         listener: GateListener {
             address: listen_address(&gate.listen),
@@ -146,6 +153,15 @@ pub(super) fn rules(gate: &model::Gate, catalog: Arc<Catalog>) -> GateRules {
         channel_types_prefix: gate.channel_types_prefix,
         observe_until_ms: gate.observe_until_ms,
     }
+}
+
+fn lookups(written: &model::Lookups, taken: &Taken) -> lookups::Shared {
+    lookups::Shared::new(lookups::Settings {
+        credential: taken.lookups.clone(),
+        per_second: written.per_second,
+        timeout: written.timeout,
+        max_fact_age: written.max_fact_age,
+    })
 }
 
 fn listen_address(listen: &Listen) -> ListenAddress {
@@ -276,6 +292,11 @@ impl Gate {
         Arc::clone(&self.rules)
     }
 
+    /// Says yes to the first who asks.
+    pub(super) fn is_first(&self) -> bool {
+        self.lookups.is_some() && !self.has_first.swap(true, Ordering::SeqCst)
+    }
+
     /// What is counted of it, with the metrics that show it.
     pub(super) fn counters(&self) -> (GateMetrics, Arc<IoCounters>) {
         (self.metrics.clone(), Arc::clone(&self.listener.counters))
@@ -305,6 +326,7 @@ impl Gate {
             streams: Register::new(streams, of_gate, &self.live),
             sides: Arc::clone(&self.sides),
             redirects: self.redirects.iter().map(upstream).collect(),
+            lookups: Lookups::new(self.lookups.clone(), Arc::clone(&self.rules.catalog), self.metrics.clone()),
             rules: Arc::clone(&self.rules),
             live: Arc::clone(&self.live),
             recorder: Arc::clone(&self.recorder),

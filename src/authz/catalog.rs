@@ -104,6 +104,8 @@ pub struct Catalog {
     pub gate_mint: ScopeId,
     /// Every scope of the vendor's: what `scopes: all` in a grant stands for.
     pub vendor_scopes: ScopeSet,
+    /// What may stand before a path, with the tenant in it: `/ex/jira/{tenant}`.
+    pub tenant_bases: Box<[Box<str>]>,
     pub matcher: matcher::Matcher,
 }
 
@@ -133,8 +135,10 @@ pub struct ContainerKind {
     pub key: Option<pattern::Pattern>,
     pub fold: Fold,
     pub within: Option<KindId>,
-    /// Turns a name of it into its id, and its id into its name.
+    /// Turns a name of it into its id.
     pub lookup: Option<lookups::LookupId>,
+    /// Turns its id into its name; where there is none, the other does.
+    pub lookup_id: Option<lookups::LookupId>,
 }
 
 /// A scope of one catalog.

@@ -1,6 +1,7 @@
 //! From a request to a `Permit` or a `Denial`: identify, match, locate, judge, once for each state that must permit.
 
 mod again;
+mod asking;
 mod explain;
 mod named;
 mod redirect;
@@ -22,6 +23,8 @@ use super::judge::{
     Mode, Question, Refused, RuleKind, RuleRef, any_revocation_reaches, held_scopes, passes, passes_enforced, refusal,
     shadowing,
 };
+use super::looked_up::LookedUp;
+use super::pins::Pins;
 use super::policy::Policy;
 use super::policy::app::{App, Installation};
 use super::policy::compile::Product;
@@ -35,6 +38,7 @@ use super::snapshot::{Snapshot, States};
 use super::touch::{ContainerName, Reach, Touched};
 
 pub use again::{decide_again, next_change_ms};
+pub use asking::{AskedBy, Asker, Lacks, THINGS_MAX};
 pub use explain::{Asked, ExplainedVocabulary, Explanation, TouchedWords, Verdict, explain};
 pub use named::{NamedIds, named_ids};
 pub use redirect::{FOLLOWED_MAX, Passage, Redirect, decide_redirect};
@@ -157,6 +161,12 @@ pub struct Denial {
     pub rule: Option<RuleRef>,
     /// SHA-256 of a lone token that no policy names.
     pub unknown_digest: Option<[u8; 32]>,
+    /// What has to be asked before it can be said whether the request stays refused.
+    pub lacks: Option<Box<Lacks>>,
+    /// The answer must not tell what a look-up found.
+    pub hidden: bool,
+    /// When to ask again, where the product said so.
+    pub retry_after_s: Option<u32>,
     /// Of a request that passes: the files that would each have refused it, were they not in shadow mode.
     pub shadowing: Box<[Arc<Path>]>,
 }
@@ -174,6 +184,9 @@ impl Denial {
             container_name: None,
             rule: None,
             unknown_digest: None,
+            lacks: None,
+            hidden: false,
+            retry_after_s: None,
             shadowing: Box::default(),
         }
     }
@@ -194,7 +207,7 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
     }
     let Some(states) = &snapshot.states else { return Wanted::Nothing };
     // What the head alone shows; evidence that may stand in the body is still to come.
-    let facts = Facts { now_ms, body: BodyFacts::Empty };
+    let facts = Facts { now_ms, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     let credentials = product_of(snapshot, gate).and_then(|product| states.newest.product(product.id));
     match credentials.map(|policy| identify(gate, &policy.credentials, request, &facts)) {
         Some(Ok(caller)) => Wanted::Body { of: Some(caller.credential.app) },
@@ -303,6 +316,7 @@ fn observes(gate: &GateRules, now_ms: i64) -> bool {
 struct Case<'c> {
     generation: u64,
     named: &'c HashSet<[u8; 32]>,
+    pins: &'c Pins,
     gate: &'c GateRules,
     product: &'c Product,
     request: &'c RequestView<'c>,
@@ -375,9 +389,22 @@ impl<'c> Case<'c> {
             Found::Operation(matched) => (Some(matched.operation), matched.tenant),
             Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => (None, None),
         };
-        let (generation, named) = (snapshot.generation, &*snapshot.named);
+        let (generation, named, pins) = (snapshot.generation, &*snapshot.named, &*snapshot.pins);
         let (lone, answer_guard) = (LoneToken::default(), None);
-        Self { generation, named, gate, product, request, facts, lone, operation, base_tenant, touched, answer_guard }
+        Self {
+            generation,
+            named,
+            pins,
+            gate,
+            product,
+            request,
+            facts,
+            lone,
+            operation,
+            base_tenant,
+            touched,
+            answer_guard,
+        }
     }
 
     /// Judges by one state. Of several reasons the first counts: bad_request, who, app_suspended, unknown_operation.
@@ -398,7 +425,10 @@ impl<'c> Case<'c> {
             Ok(identified) => {
                 let caller = self.caller(policy, identified.credential)?;
                 let touched = touched.ok_or_else(|| Box::new(Denial::of(Reason::BadRequest)))?;
-                let passed = self.judge_caller(policy, &caller, touched)?;
+                let passed = match self.judge_caller(policy, &caller, touched) {
+                    Ok(passed) => passed,
+                    Err(denial) => self.judge_by_look_ups(policy, &identified, &caller, touched, denial)?,
+                };
                 self.permit_identified(&identified, &caller, passed)
             }
             Err(refused) => self.judge_stranger(policy, *refused, touched),
@@ -512,6 +542,7 @@ impl<'c> Case<'c> {
             vocabularies: caller.vocabularies,
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
+            pins: self.pins,
             answer_guard: self.answer_guard,
             names_as_written: self.gate.names_as_written,
         }
@@ -581,6 +612,7 @@ impl<'c> Case<'c> {
             vocabularies: VocabularySet::ALL,
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
+            pins: self.pins,
             answer_guard: self.answer_guard,
             names_as_written: self.gate.names_as_written,
         };
@@ -648,6 +680,9 @@ impl<'c> Case<'c> {
             container,
             rule: refused.rule.clone(),
             unknown_digest: None,
+            lacks: None,
+            hidden: false,
+            retry_after_s: None,
             shadowing: Box::default(),
         }
     }
@@ -671,7 +706,9 @@ fn container_named(catalog: &Catalog, touched: &Touched<'_>, index: Option<usize
         ContainerName::Id(text) | ContainerName::Name(text) | ContainerName::Word(text) | ContainerName::Hint(text) => {
             text.to_string()
         }
-        ContainerName::Unknown => return None,
+        // It goes into the log alone.
+        ContainerName::Found(found) => found.home.key.as_deref().or(found.home.id.as_deref())?.to_owned(),
+        ContainerName::Around { .. } | ContainerName::Unknown => return None,
     };
     Some((Arc::from(&*kind.name), text))
 }

@@ -41,3 +41,14 @@ pub enum TenantRule {
     /// By the credential: the tenant of its installation, among the listed ones.
     Token(Vec<Arc<str>>),
 }
+
+impl TenantRule {
+    /// All that it may tell.
+    pub fn tenants(&self) -> Vec<Arc<str>> {
+        match self {
+            Self::Fixed(tenant) => vec![Arc::clone(tenant)],
+            Self::Host(hosts) => hosts.iter().map(|(_, tenant)| Arc::clone(tenant)).collect(),
+            Self::Path(tenants) | Self::Token(tenants) => tenants.clone(),
+        }
+    }
+}

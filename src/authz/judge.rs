@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Line, Needs, Operation, OperationId, VariantMask, VocabularyLines, VocabularySet};
+use super::pins::Pins;
 use super::policy::Policy;
 use super::policy::app::{App, LinkedPart, ProductId};
 use super::policy::area::{Area, AreaContext, Met};
@@ -38,6 +39,7 @@ pub struct Question<'q> {
     pub vocabularies: VocabularySet,
     pub operation: OperationId,
     pub touched: &'q Touched<'q>,
+    pub pins: &'q Pins,
     /// What the answer needs on top of what the operation does: part of every line, as the operation's own guards are.
     pub answer_guard: Option<ScopeId>,
     /// The gate takes names for what they are written as: what does not match is another container.
@@ -159,6 +161,15 @@ pub fn any_revocation_reaches(question: &Question<'_>) -> bool {
     question.rules().any(|rules| {
         let revocations = rules.linked.part.revocations.iter().filter(|revocation| !revocation.shadow);
         revocations.into_iter().any(|revocation| rules.terms_met(revocation, question))
+    })
+}
+
+/// Whether any enforced revocation that reaches the caller is limited to containers.
+pub fn any_limited_revocation(question: &Question<'_>) -> bool {
+    question.rules().any(|rules| {
+        let part = &rules.linked.part;
+        let limited = |revocation: &Revocation| part.area(revocation.area).is_some_and(|area| !area.is_all());
+        part.revocations.iter().any(|one| !one.shadow && limited(one) && rules.terms_met(one, question))
     })
 }
 
@@ -287,7 +298,7 @@ impl<'q> Question<'q> {
     }
 
     fn area_context(&self, linked: &'q LinkedPart) -> AreaContext<'q> {
-        AreaContext { catalog: self.catalog, tenant: self.caller.tenant, sets: &linked.sets }
+        AreaContext { catalog: self.catalog, tenant: self.caller.tenant, sets: &linked.sets, pins: self.pins }
     }
 
     /// Whether a revocation in this area reaches the request, or may.

@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::catalog::lookups::Home;
 use super::catalog::{Catalog, KindId, OperationId, VariantMask, VocabularySet};
 use super::judge::{Mode, Question, passes, refusal};
+use super::pins::Pins;
 use super::policy::app::ProductId;
 use super::policy::cells::widening;
 use super::policy::compile::{Context, compile};
 use super::policy::condition::{Actor, CallerFacts};
 use super::policy::document::*;
 use super::policy::link::{Input, Policy, Secrets, link};
-use super::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
+use super::touch::{ContainerList, ContainerName, ContainerRef, FoundName, Reach, Touched};
 use super::toy::{self, IMPLIES, OPERATIONS, Toy, VARIANTS};
 use crate::problem::{At, Spanned};
 
@@ -650,20 +652,32 @@ fn compiled(toy: &Toy, documents: &[Document]) -> Policy {
 }
 
 fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+    with_names(catalog, policy, call, named, ask)
+}
+
+fn named(name: &Named) -> ContainerName<'_> {
+    match name {
+        Named::Id(text) => ContainerName::Id(text.into()),
+        Named::Name(text) => ContainerName::Name(text.into()),
+        Named::Word(text) => ContainerName::Word(text.into()),
+        Named::Hint(text) => ContainerName::Hint(text.into()),
+        Named::Unknown => ContainerName::Unknown,
+    }
+}
+
+/// The same with containers that are known otherwise than the call says.
+fn with_names<T>(
+    catalog: &Catalog,
+    policy: &Policy,
+    call: &Call,
+    named: impl Fn(&Named) -> ContainerName<'_>,
+    ask: impl FnOnce(&Question<'_>) -> T,
+) -> T {
     let reach = match &call.what {
         What::Nothing => Reach::Nothing,
         What::Tenant => Reach::Tenant,
         What::Containers(names) => {
-            let mut refs = names.iter().map(|name| ContainerRef {
-                kind: KindId(0),
-                name: match name {
-                    Named::Id(text) => ContainerName::Id(text.into()),
-                    Named::Name(text) => ContainerName::Name(text.into()),
-                    Named::Word(text) => ContainerName::Word(text.into()),
-                    Named::Hint(text) => ContainerName::Hint(text.into()),
-                    Named::Unknown => ContainerName::Unknown,
-                },
-            });
+            let mut refs = names.iter().map(|name| ContainerRef { kind: KindId(0), name: named(name) });
             let mut list = ContainerList::one(refs.next().unwrap());
             refs.for_each(|container| list.push(container));
             Reach::Containers(list)
@@ -689,6 +703,7 @@ fn with_question<T>(catalog: &Catalog, policy: &Policy, call: &Call, ask: impl F
         vocabularies: VocabularySet(call.vocabularies.iter().map(vocabulary).sum()),
         operation: OperationId(call.operation as u16),
         touched: &touched,
+        pins: Pins::none(),
         answer_guard: call.redirected.then_some(catalog.gate_mint),
         names_as_written: false,
     })
@@ -920,6 +935,50 @@ proptest! {
         for poorer in poorer {
             prop_assert!(permitted || !permits(&toy, &documents, &poorer), "{:?}", poorer);
         }
+    }
+
+    #[test]
+    fn a_look_up_that_is_hopeless_could_not_have_helped(documents in documents(), call in call()) {
+        let toy = Toy::new();
+        let policy = compiled(&toy, &documents);
+        let hoped = |name: &Named, is_known: bool| {
+            let (id, key) = match name {
+                Named::Id(text) => (Some(text.as_str().into()), None),
+                Named::Name(text) => (None, Some(text.as_str().into())),
+                Named::Word(_) | Named::Hint(_) | Named::Unknown => (None, None),
+            };
+            let home = if is_known { Home { id, key } } else { Home::NONE };
+            ContainerName::Found(Box::new(FoundName { home, by_name: true, hoped: true }))
+        };
+        let as_hoped = |is_known: bool| {
+            let hopes = |question: &Question<'_>| passes(question, Mode::Enforced);
+            with_names(&toy.catalog, &policy, &call, |name| hoped(name, is_known), hopes)
+        };
+        if permits(&toy, &documents, &call) {
+            prop_assert!(as_hoped(true), "what is known already decided");
+        }
+        prop_assert!(as_hoped(false) || !as_hoped(true), "to know less is to hope for more");
+    }
+
+    #[test]
+    fn what_a_look_up_found_is_judged_as_what_the_request_names(documents in documents(), call in call()) {
+        let toy = Toy::new();
+        let policy = compiled(&toy, &documents);
+        let found = |name: &Named| match name {
+            Named::Id(text) => Some(Home { id: Some(text.as_str().into()), key: None }),
+            Named::Name(text) => Some(Home { id: None, key: Some(text.as_str().into()) }),
+            Named::Word(_) | Named::Hint(_) | Named::Unknown => None,
+        };
+        let as_found = |by_name: bool| {
+            let naming = |home| ContainerName::Found(Box::new(FoundName { home, by_name, hoped: false }));
+            with_names(&toy.catalog, &policy, &call, |name| found(name).map_or(ContainerName::Unknown, naming), |question| passes(question, Mode::Enforced))
+        };
+        let told_alone = match &call.what {
+            What::Containers(names) => names.iter().all(|name| found(name).is_some()),
+            What::Nothing | What::Tenant => true,
+        };
+        prop_assert!(!told_alone || as_found(true) == permits(&toy, &documents, &call));
+        prop_assert!(as_found(true) || !as_found(false), "a name that proves nothing permits nothing");
     }
 
     #[test]

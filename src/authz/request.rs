@@ -21,6 +21,7 @@ pub(in crate::authz) use argument::{keys_of, values_of};
 pub use body::{BodyFacts, parse_body};
 use query::Pairs;
 
+use super::looked_up::LookedUp;
 use super::path;
 
 /// The request can be read in two ways, or not at all. The text is for the developer who sent it.
@@ -60,6 +61,8 @@ pub struct Facts<'a> {
     /// Unix time in milliseconds.
     pub now_ms: i64,
     pub body: BodyFacts<'a>,
+    /// What the product was asked about things that the request names.
+    pub looked_up: &'a LookedUp,
 }
 
 impl<'a> RequestView<'a> {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::pins::Pins;
 use super::policy::Policy;
 use super::policy::compile::Catalogs;
 
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub states: Option<States>,
     /// Digests of credentials that some snapshot named: a gate under `observe` refuses them once their credential is gone.
     pub named: Arc<HashSet<[u8; 32]>>,
+    /// What the names in it stand for.
+    pub pins: Arc<Pins>,
 }
 
 /// The states that must both permit (law 7).
@@ -32,6 +35,13 @@ pub struct States {
 impl Snapshot {
     /// Before any policy was read.
     pub fn empty(catalogs: Arc<Catalogs>) -> Self {
-        Self { generation: 0, digest: String::new(), catalogs, states: None, named: Arc::default() }
+        Self {
+            generation: 0,
+            digest: String::new(),
+            catalogs,
+            states: None,
+            named: Arc::default(),
+            pins: Arc::default(),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::catalog::lookups::{Home, LookupId};
 use super::catalog::{KindId, VariantMask};
 
 /// What one request touches, and which variants of the operation it may be.
@@ -40,8 +41,24 @@ pub enum ContainerName<'r> {
     Word(Cow<'r, str>),
     /// By a name that may prove a refusal, never a permit.
     Hint(Cow<'r, str>),
-    /// Not at all: an id that only a look-up could place.
+    /// Not by any name of its own, but by something that lies in it, which this look-up can place.
+    Around { lookup: LookupId, thing: Cow<'r, str> },
+    /// As a look-up told. Boxed: it is rare, and would make every container larger.
+    Found(Box<FoundName>),
+    /// Not at all: an id that no look-up can place.
     Unknown,
+}
+
+/// A container as far as look-ups tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundName {
+    pub home: Home,
+    /// `names: as_written`: the name that the product told is the one that the policy writes. Else a name that a policy
+    /// writes may be an older one of this container, or have gone over to it.
+    pub by_name: bool,
+    /// Not told yet: taken for whatever would permit, to find out whether asking could change the verdict. Never is a
+    /// request permitted by it.
+    pub hoped: bool,
 }
 
 impl ContainerRef<'_> {
@@ -65,8 +82,16 @@ impl ContainerName<'_> {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Id(text) | Self::Name(text) | Self::Word(text) | Self::Hint(text) => Some(text),
-            Self::Unknown => None,
+            Self::Found(found) => found.home.key.as_deref().or(found.home.id.as_deref()),
+            Self::Around { .. } | Self::Unknown => None,
         }
+    }
+}
+
+impl ContainerRef<'_> {
+    /// Whether it is only hoped to be one that a rule speaks of.
+    pub fn is_hoped(&self) -> bool {
+        matches!(&self.name, ContainerName::Found(found) if found.hoped)
     }
 }
 

@@ -153,6 +153,7 @@ pub fn catalog() -> Catalog {
         fold: Fold::Upper,
         within: None,
         lookup: None,
+        lookup_id: None,
     };
     let person = CredentialKind { name: "person".into(), vocabularies: VocabularySet::ALL, actor: ActorRule::Evidence };
     Catalog {
@@ -173,6 +174,7 @@ pub fn catalog() -> Catalog {
         gate_call: id("gate:call"),
         gate_mint: id("gate:mint"),
         vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),
+        tenant_bases: Box::default(),
         matcher: matcher::Matcher::default(),
     }
 }

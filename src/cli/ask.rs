@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::authz::catalog::{CredentialKindId, KindId};
 use crate::authz::decide::{Asked, Explanation, explain};
 use crate::authz::gate::{GateRules, Identify, TenantRule};
+use crate::authz::looked_up::LookedUp;
 use crate::authz::policy::area::NamedContainer;
 use crate::authz::policy::compile::named_container;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
@@ -145,7 +146,7 @@ pub fn ask(loaded: &Loaded, gate: &GateRules, question: &Question) -> Result<Ans
         user: shown.user,
         containers: &containers,
     };
-    let facts = Facts { now_ms: question.at_ms, body };
+    let facts = Facts { now_ms: question.at_ms, body, looked_up: LookedUp::nothing() };
     let explanation = explain(&loaded.snapshot, gate, &view, &facts, &asked);
     let hint = hint(loaded, gate, question, &view, &explanation);
     Ok(Answered { explanation, hint })

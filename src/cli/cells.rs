@@ -7,6 +7,7 @@ use super::load::{self, Loaded};
 use super::words::{area_containers, count, with_name};
 use super::{Answer, Failure, Format, Output, SourceArgs};
 use crate::authz::catalog::Catalog;
+use crate::authz::pins::Pins;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::{App, Installation, LinkedPart};
 use crate::authz::policy::area::AreaContext;
@@ -158,7 +159,8 @@ impl<'l> Listing<'l> {
         if anyone.grants(&self.facts(installation, actor), &linked.groups).is_err() {
             return;
         }
-        let context = AreaContext { catalog: self.catalog, tenant: &installation.tenant, sets: &linked.sets };
+        let context =
+            AreaContext { catalog: self.catalog, tenant: &installation.tenant, sets: &linked.sets, pins: Pins::none() };
         let containers = area_containers(area, context).unwrap_or_else(|| vec!["all".to_owned()]);
         let only = match (grant.operations, &condition.users) {
             (Some(_), _) => Some("in some operations"),
@@ -208,7 +210,8 @@ impl<'l> Listing<'l> {
         if rule.shadow || !whole || !condition.revokes(facts, &linked.groups) {
             return None;
         }
-        let context = AreaContext { catalog: self.catalog, tenant: &installation.tenant, sets: &linked.sets };
+        let context =
+            AreaContext { catalog: self.catalog, tenant: &installation.tenant, sets: &linked.sets, pins: Pins::none() };
         Some(Taker {
             scopes: match rule.takes {
                 Takes::Everything => None,

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod fleet;
+mod lookups;
 mod tls;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::yaml::field::{Field, Id, List, WORD_OR_MAP};
 use crate::yaml::time::{Moment, Span};
 pub use admin::{AdminMirror, TokenFileMirror};
 pub use fleet::{BucketMirror, BucketTlsMirror, OverridesMirror, StartWord};
+pub use lookups::{LookupCredentialMirror, LookupsMapMirror, LookupsMirror};
 pub use tls::{
     ProxyAuthorizationMirror, ProxySchemeWord, RootsWord, TlsMirror, UpstreamTlsMirror, ViaMapMirror, ViaMirror,
 };
@@ -94,6 +96,8 @@ pub struct GateMirror {
     pub names: Field<AsWrittenWord>,
     /// C… is public, G… private or mpim. Unsound where channels are shared.
     pub channel_types: Field<PrefixWord>,
+    /// How the product is asked which container a thing lies in, where a verdict hangs on it.
+    pub lookups: Field<LookupsMirror>,
     pub mode: Field<GateModeMirror>,
     pub limits: Field<LimitsMirror>,
 }

@@ -10,6 +10,7 @@ use super::file::{
     TlsMirror,
 };
 use super::links::{self, Written};
+use super::lookups::lookups;
 use super::model::{Bypass, CatalogSource, Gate, Limits, Protocol, ServerTls, Tenant, Upstream};
 use super::outbound::{no_proxy_to_a_socket, tls_beside, via};
 use crate::authz::gate::{Identify, TenantRule};
@@ -53,6 +54,7 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
     let (observe_until_ms, limits) = (observe(context, mirror.mode), gate_limits(context, mirror.limits));
     let shared = Shared { upstream: shared, links };
     let (tenant, tenants) = tenant_rule(context, rule?, tenants, listed, shared)?;
+    let lookups = lookups(context, mirror.lookups, &tenants);
     no_proxy_to_a_socket(context, via_at, &tenants);
     Some(Gate {
         at,
@@ -65,6 +67,7 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
         issue_keys_prefix: !mirror.issue_keys.is_absent(),
         names_as_written: !mirror.names.is_absent(),
         channel_types_prefix: !mirror.channel_types.is_absent(),
+        lookups,
         observe_until_ms,
         limits,
         name: name?.value.0,

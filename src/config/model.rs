@@ -133,6 +133,8 @@ pub struct Gate {
     pub issue_keys_prefix: bool,
     pub names_as_written: bool,
     pub channel_types_prefix: bool,
+    /// `None`: the product is asked nothing.
+    pub lookups: Option<Lookups>,
     /// Unix time in milliseconds; the gate enforces after it, and always when it is absent.
     pub observe_until_ms: Option<i64>,
     pub limits: Limits,
@@ -276,6 +278,32 @@ pub struct Via {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyAuthorization {
     /// How the text of the file is shown: `user:password` as Basic, a token as Bearer.
+    pub scheme: UpstreamScheme,
+    pub file: PathBuf,
+}
+
+/// How the product is asked which container a thing lies in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookups {
+    /// The tenant's own.
+    pub credential: Option<LookupCredential>,
+    /// Questions with it.
+    pub per_second: u32,
+    /// For one question.
+    pub timeout: Duration,
+    /// How long an answer counts.
+    pub max_fact_age: Duration,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { credential: None, per_second: 5, timeout: Duration::from_secs(2), max_fact_age: Duration::from_secs(30) }
+    }
+}
+
+/// A file that is read again when it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupCredential {
     pub scheme: UpstreamScheme,
     pub file: PathBuf,
 }

@@ -9,6 +9,7 @@ pub mod force;
 mod kept;
 pub mod named;
 mod observed;
+pub mod pinned;
 mod told;
 mod writer;
 
@@ -103,6 +104,8 @@ enum Event {
         changes: Vec<(Arc<Path>, Content)>,
         answer: SyncSender<Vec<Fault>>,
     },
+    /// What names in the policy stand for, as the product said.
+    Pinned(Vec<pinned::Told>),
     Stop,
 }
 
@@ -177,6 +180,12 @@ impl Reloader {
         of_it.map(|(_, watching)| Arc::clone(watching.hints())).collect()
     }
 
+    /// For whoever asks what names stand for. It never waits: where the writer is busy it says so.
+    pub fn pinning(&self) -> impl Fn(Vec<pinned::Told>) -> bool + Send + Sync + 'static {
+        let events = self.events.clone();
+        move |told| events.try_send(Event::Pinned(told)).is_ok()
+    }
+
     /// For previews.
     pub fn try_out(&self) -> TryOut {
         TryOut(self.events.clone())
@@ -224,6 +233,7 @@ fn run(mut writer: Writer, inbox: Receiver<Event>, secrets_moved: &AtomicBool) {
                     let _ = answer.send(writer.faults(changes));
                 });
             }
+            Ok(Event::Pinned(told)) => writer.guarded(|writer| writer.pinned(&told)),
             Ok(Event::Secrets) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
         }

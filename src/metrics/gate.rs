@@ -8,7 +8,7 @@ use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::apps::{AppHandles, AppMetrics, AppSlots};
-use super::{Families, Side};
+use super::{Families, LookedUpAs, Side};
 use crate::proxy::counters::IoCounters;
 
 /// The classes of an upstream's status.
@@ -36,6 +36,7 @@ struct Handles {
     request_seconds: Histogram,
     overhead_seconds: Histogram,
     upstream: [IntCounter; CLASSES.len()],
+    lookups: [IntCounter; LookedUpAs::ALL.len()],
     streams: IntGauge,
     callers: IntGauge,
     upstreams: IntGauge,
@@ -50,11 +51,14 @@ impl GateMetrics {
         let [informational, success, redirect, client, server] = CLASSES.map(class);
         let [handshake, too_slow, malformed, over_limit, connect, connect_timeout, upstream_handshake, via] =
             CONNECTION_ERRORS.map(error);
+        let lookups = |as_: LookedUpAs| families.lookups.get_metric_with_label_values(&[gate, as_.as_str()]);
+        let [cached, found, absent, failed, limited] = LookedUpAs::ALL.map(lookups);
         Ok(Self(Arc::new(Handles {
             apps: AppHandles::new(gate, families, slots),
             request_seconds: families.request_seconds.get_metric_with_label_values(&[gate])?,
             overhead_seconds: families.overhead_seconds.get_metric_with_label_values(&[gate])?,
             upstream: [informational?, success?, redirect?, client?, server?],
+            lookups: [cached?, found?, absent?, failed?, limited?],
             streams: families.streams.get_metric_with_label_values(&[gate])?,
             callers: connections(Side::Caller)?,
             upstreams: connections(Side::Upstream)?,
@@ -90,6 +94,12 @@ impl GateMetrics {
         if let Some(counter) = class.and_then(|class| self.0.upstream.get(class)) {
             counter.inc();
         }
+    }
+
+    /// A look-up ended.
+    pub fn looked_up(&self, result: LookedUpAs) {
+        let counters = LookedUpAs::ALL.iter().zip(&self.0.lookups);
+        counters.filter(|(one, _)| **one == result).for_each(|(_, counter)| counter.inc());
     }
 
     /// The connections that are open now, and those that ended before their time.

@@ -16,6 +16,7 @@ use super::websocket::Handshake;
 use crate::authz::decide::is_same_request;
 use crate::authz::gate::GateRules;
 use crate::authz::identity::KeyPlaces;
+use crate::authz::looked_up::LookedUp;
 use crate::authz::policy::credentials::Secret;
 use crate::authz::policy::document::UpstreamScheme;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
@@ -139,7 +140,7 @@ fn without_key(
     if permit.operation.is_some() {
         let last = request.retargeted(&target).map_err(|error| error.0)?;
         let body = parse_body(&last.headers.clone(), &held.bytes).map_err(|error| error.0)?;
-        let last_facts = Facts { now_ms: facts.now_ms, body };
+        let last_facts = Facts { now_ms: facts.now_ms, body, looked_up: LookedUp::nothing() };
         if !is_same_request(gate, (request, facts), (&last, &last_facts)) {
             return Err("without its gate key the request would be another one");
         }

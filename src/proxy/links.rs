@@ -18,11 +18,13 @@ use http::{Method, Response, StatusCode, request};
 use super::body::{Body, Held, RequestBody};
 use super::connection::Peer;
 use super::record::Record;
+use super::streams::Open;
 use super::upstream::SendError;
 use super::{Hub, JUDGEMENTS_MAX};
 use crate::authz::catalog::links::{LinkRules, RedirectId};
 use crate::authz::catalog::{Catalog, OperationId};
 use crate::authz::decide::{Passage, Redirect};
+use crate::authz::looked_up::LookedUp;
 use crate::authz::origin::{Origin, Origins};
 use crate::authz::request::{Facts, RequestView};
 use crate::authz::{Denial, Permit, Reason, decide_redirect};
@@ -66,7 +68,7 @@ impl Sides {
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
     pub peer: &'a Peer,
-    pub head: &'a request::Parts,
+    pub open: &'a Open,
     pub request: &'a RequestView<'a>,
     /// Of its body what was held to be judged.
     pub held: Option<&'a Held>,
@@ -127,7 +129,7 @@ pub fn keep(hub: &Hub, asked: Asked<'_>, permit: &Permit, response: &mut Respons
     }
     let Some(rules) = rules(&hub.rules.catalog, permit.operation) else { return Ok(()) };
     let rewriter = || Rewriter::new(Arc::clone(rules), Arc::clone(&side.product), gate());
-    keep_in_body(response, asked.head, rewriter).map_err(|why| broken(permit, why))
+    keep_in_body(response, asked.open.head(), rewriter).map_err(|why| broken(permit, why))
 }
 
 /// An answer on its way.
@@ -189,7 +191,12 @@ async fn go(
 
 /// Judges a redirect as its request was judged. What waits afterwards holds neither the snapshot nor the body's tree.
 fn judge(hub: &Hub, asked: Asked<'_>, seen: &Redirect<'_>) -> Result<Passage, Box<Denial>> {
-    let facts = Facts { now_ms: hub.live.now_ms(), body: super::read_body(asked.head, asked.held)? };
+    let known = asked.open.known();
+    let facts = Facts {
+        now_ms: hub.live.now_ms(),
+        body: super::read_body(asked.open.head(), asked.held)?,
+        looked_up: known.as_deref().unwrap_or(LookedUp::nothing()),
+    };
     decide_redirect(&hub.live.load(), &hub.rules, asked.request, &facts, seen)
 }
 
@@ -206,7 +213,7 @@ async fn follow(
         return Err(SendError::Unreachable(std::io::ErrorKind::NotFound.into()));
     };
     let links_are_read = rules(&hub.rules.catalog, permit.operation).is_some();
-    let head = redirect::head(asked.head, &upstream.target().host, path, links_are_read);
+    let head = redirect::head(asked.open.head(), &upstream.target().host, path, links_are_read);
     record.upstream_waits();
     let sent = upstream.send(permit.generation, || head.clone(), RequestBody::Empty, None).await;
     record.upstream_waited(None);

@@ -25,6 +25,7 @@ use super::body::{Held, Room};
 use super::counters::IoCounters;
 use super::tell::Labels;
 use crate::authz::gate::GateRules;
+use crate::authz::looked_up::LookedUp;
 use crate::authz::{Denial, Permit, Reason};
 use crate::live::Live;
 use crate::metrics::GateMetrics;
@@ -154,6 +155,16 @@ impl Open {
     /// Whether its body was taken in whole.
     pub fn is_held(&self) -> bool {
         !matches!(*self.entry.body.borrow(), Body::NotHeld)
+    }
+
+    /// Keeps what it is judged by besides.
+    pub fn knows(&self, looked_up: LookedUp) {
+        *self.entry.looked_up.borrow_mut() = Some(Rc::new(looked_up));
+    }
+
+    /// What it is judged by besides.
+    pub fn known(&self) -> Option<Rc<LookedUp>> {
+        self.entry.looked_up.borrow().as_ref().map(Rc::clone)
     }
 
     /// It was permitted, at this Unix time in milliseconds: from here on it can be cut.

@@ -134,6 +134,8 @@ impl Labels {
             needed: denial.needed.iter().map(text).collect(),
             held: denial.held.iter().map(text).collect(),
             contact: who.and_then(Who::contact).map(text),
+            retry_after_s: denial.retry_after_s,
+            hidden: denial.hidden,
             ..Refusal::new(denial.reason, decision)
         }
     }

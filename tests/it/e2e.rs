@@ -14,6 +14,7 @@ mod identity;
 mod jira;
 mod lenient;
 mod links;
+mod lookups;
 mod operations;
 mod products;
 mod protocols;

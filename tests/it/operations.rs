@@ -29,7 +29,7 @@ use serde_json::Value;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The names that dashboards and alerts are built on, to the letter.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "scopegate_requests_total",
     "scopegate_denials_total",
     "scopegate_request_seconds",
@@ -37,6 +37,7 @@ const NAMES: [&str; 24] = [
     "scopegate_upstream_responses_total",
     "scopegate_connection_errors_total",
     "scopegate_connections",
+    "scopegate_lookups_total",
     "scopegate_streams",
     "scopegate_streams_cut_total",
     "scopegate_snapshot_generation",

@@ -41,7 +41,7 @@ fn write_samples(folder: &Path) {
         std::fs::write(path, format!("{text}\n")).unwrap();
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
 }
 
 fn scopegate(folder: &Path, arguments: &[&str]) -> String {
@@ -59,6 +59,8 @@ fn the_samples_pass_check_and_their_own_tests() {
     // The three unsound settings, a token that is passed on, and an exception for an app that is not there yet.
     assert!(told.contains("0 errors, 5 warnings"), "{told}");
     assert!(scopegate(folder.path(), &["test"]).contains("2 passed"));
+    let wiki = scopegate(folder.path(), &["catalog", "show", "config/catalogs/wiki.yaml"]);
+    assert!(wiki.contains("space of page in path id"), "{wiki}");
 }
 
 #[test]

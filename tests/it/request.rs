@@ -21,6 +21,7 @@ use scopegate::authz::catalog::{
     VariantMask, VariantSource,
 };
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 use scopegate::authz::{ScopeId, ScopeSet};
 
@@ -40,7 +41,7 @@ fn get(target: &str) -> Option<Parts> {
 }
 
 fn facts(body: BodyFacts<'_>) -> Facts<'_> {
-    Facts { now_ms: NOW_MS, body }
+    Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() }
 }
 
 const NOW_MS: i64 = 1_800_000_000_000;
@@ -64,8 +65,15 @@ const CHANNEL: KindId = KindId(1);
 
 fn catalog() -> Catalog {
     let pattern = |text: &str| Some(Pattern::new(text).unwrap());
-    let kind =
-        |name: &str, id, key, fold| ContainerKind { name: name.into(), id, key, fold, within: None, lookup: None };
+    let kind = |name: &str, id, key, fold| ContainerKind {
+        name: name.into(),
+        id,
+        key,
+        fold,
+        within: None,
+        lookup: None,
+        lookup_id: None,
+    };
     Catalog {
         product: "sample".into(),
         release: "1".to_owned(),
@@ -87,6 +95,7 @@ fn catalog() -> Catalog {
         gate_call: ScopeId::new(0).unwrap(),
         gate_mint: ScopeId::new(1).unwrap(),
         vendor_scopes: ScopeSet::EMPTY,
+        tenant_bases: Box::default(),
         matcher: Default::default(),
     }
 }

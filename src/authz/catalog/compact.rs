@@ -95,6 +95,7 @@ pub struct Container {
     pub fold: Fold,
     pub within: Option<Word>,
     pub lookup: Option<Word>,
+    pub lookup_id: Option<Word>,
 }
 
 /// What can be asked of the product, so that the container of a thing is known.
@@ -108,6 +109,7 @@ pub struct Lookup {
     pub answer: Vec<Answer>,
     pub then: Vec<Then>,
     pub ok: Option<String>,
+    pub none_is_tenant: bool,
     pub variants: Vec<(String, Vec<Word>)>,
     pub changed_by: Vec<Word>,
 }
@@ -117,6 +119,7 @@ pub struct Lookup {
 pub struct Answer {
     pub id: Option<String>,
     pub key: Option<String>,
+    pub issue_key: bool,
 }
 
 /// Where an answer names what is asked about next.

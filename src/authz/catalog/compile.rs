@@ -52,6 +52,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         lookups,
         gate_call,
         gate_mint,
+        tenant_bases: boxed(&compact.tenant_bases),
         matcher,
     })
 }
@@ -81,6 +82,10 @@ fn containers(compact: &Compact, names: &mut Names<'_>) -> Box<[ContainerKind]> 
             key: container.key.as_deref().and_then(|pattern| whole(pattern, spot, names)),
             fold: container.fold,
             within,
+            lookup_id: container
+                .lookup_id
+                .as_ref()
+                .and_then(|name| lookups::of_kind(name, &container.name, compact, names)),
             lookup: container.lookup.as_ref().and_then(|name| lookups::of_kind(name, &container.name, compact, names)),
         });
     }

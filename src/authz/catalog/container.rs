@@ -8,6 +8,7 @@ mod reading;
 
 use std::borrow::Cow;
 
+use super::lookups::LookupId;
 use super::matcher::Parameters;
 use super::{Absent, KindId, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VariantSource};
 use crate::authz::gate::GateRules;
@@ -39,8 +40,12 @@ pub fn locate<'r>(
     match &operation.touches {
         Touches::Containers(places) if operation.variants == VariantMask::ALL => match &**places {
             // Nearly every operation names one container, in its path: then there is nothing to put together.
-            [Place { at: PlaceAt::Path(index), present_is_tenant: false, list: false, kind, reading, .. }] => {
-                let (name, _) = name(gate, operation, *kind, *reading, path_parameter(parameters, *index)?)?;
+            [place @ Place { at: PlaceAt::Path(index), present_is_tenant: false, list: false, kind, .. }] => {
+                let text = path_parameter(parameters, *index)?;
+                let (name, _) = match asked_about(gate, place, &text) {
+                    None => name(gate, operation, *kind, place.reading, text)?,
+                    Some(lookup) => (around(gate, place, lookup, text)?, VariantMask::NONE),
+                };
                 let containers = ContainerList::one(ContainerRef { kind: *kind, name });
                 Ok(Touched { reach: Reach::Containers(containers), variants: VariantMask::ALL })
             }
@@ -121,6 +126,35 @@ fn name<'r>(
         // What may name several is taken apart before.
         Reading::MoveTarget | Reading::Jql | Reading::Cql => Ok((ContainerName::Unknown, VariantMask::NONE)),
     }
+}
+
+/// The look-up that places what stands at a place. Where the gate takes for granted that PROJ-1 lies in PROJ, only an
+/// issue's number needs one.
+#[inline(always)]
+fn asked_about(gate: &GateRules, place: &Place, text: &str) -> Option<LookupId> {
+    let lookup = place.lookup?;
+    let is_number = text.bytes().next().is_some_and(|first| first.is_ascii_digit());
+    (place.reading != Reading::IssueKey || !gate.issue_keys_prefix || is_number).then_some(lookup)
+}
+
+/// A thing in a container, that a look-up can place.
+#[inline(never)]
+fn around<'r>(
+    gate: &GateRules,
+    place: &Place,
+    lookup: LookupId,
+    thing: Cow<'r, str>,
+) -> Result<ContainerName<'r>, BadRequest> {
+    if place.reading == Reading::IssueKey {
+        // What is no issue at all is refused here.
+        let kind = gate.catalog.containers.get(usize::from(place.kind.0)).ok_or(UNREADABLE)?;
+        issue(gate, kind, thing.clone())?;
+    }
+    let asked = gate.catalog.lookups.get(usize::from(lookup.0)).ok_or(UNREADABLE)?;
+    if !asked.may_be_called(&thing) {
+        return Err(BadRequest("what lies in a container is not written as the product writes its ids"));
+    }
+    Ok(ContainerName::Around { lookup, thing })
 }
 
 #[inline(always)]
@@ -240,6 +274,7 @@ mod tests {
     use crate::authz::catalog::builtin;
     use crate::authz::catalog::matcher::Found as Match;
     use crate::authz::gate::{Identify, TenantRule};
+    use crate::authz::looked_up::LookedUp;
 
     /// Each operation that `locate` takes the short way for, asked with texts of all sorts in its path.
     #[test]
@@ -271,7 +306,7 @@ mod tests {
                     let found = gate.catalog.matcher.find_with(view.method, &view.path, &mut parameters);
                     let Match::Operation(matched) = found else { continue };
                     let operation = &gate.catalog.operations[usize::from(matched.operation.0)];
-                    let facts = Facts { now_ms: 0, body: BodyFacts::Empty };
+                    let facts = Facts { now_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
                     let short = locate(&gate, operation, &parameters, &view, &facts);
                     let long = locate_all(&gate, operation, &parameters, &view, &facts);
                     assert_eq!(short, long, "{} {target}", operation.id);

@@ -129,10 +129,14 @@ pub struct ContainerFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub within: Option<Text>,
-    /// The look-up that tells its id where it is named, and its name where its id is.
+    /// The look-up that tells its id where it is named; and, where there is no `lookup_id`, its name where its id is.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub lookup: Option<Text>,
+    /// The one that tells its name where its id is.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub lookup_id: Option<Text>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -459,6 +463,9 @@ pub struct LookupFile {
     /// The member that is `true` where the thing exists (Slack answers 200 to everything).
     #[serde(default)]
     pub ok: Option<String>,
+    /// `none: tenant`: what lies in no container is the tenant's. Else an answer that names none cannot be read.
+    #[serde(default)]
+    pub none: Option<Present>,
     /// Members that tell the variant by being `true`. Where none of them is, nothing is told.
     #[serde(default)]
     pub variants: Vec<LookupVariantFile>,
@@ -476,6 +483,15 @@ pub struct AnswerFile {
     pub id: Option<String>,
     #[serde(default)]
     pub key: Option<String>,
+    /// `as: issue_key`: `key` is that of a Jira issue, and begins with its project's.
+    #[serde(default, rename = "as")]
+    pub reading: Option<AnswerReading>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerReading {
+    IssueKey,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

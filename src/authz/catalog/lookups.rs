@@ -54,6 +54,8 @@ pub struct Lookup {
     pub target: Target,
     pub tells: Tells,
     pub ok: Option<Box<str>>,
+    /// What lies in no container is the tenant's.
+    pub none_is_tenant: bool,
     pub variants: Box<[(Box<str>, VariantMask)]>,
 }
 
@@ -81,6 +83,8 @@ pub enum Tells {
 pub struct HomeAt {
     pub id: Option<Box<str>>,
     pub key: Option<Box<str>>,
+    /// The key is that of a Jira issue, and begins with its project's.
+    pub issue_key: bool,
 }
 
 /// A container as the product told it, in the form in which containers are compared.
@@ -88,6 +92,11 @@ pub struct HomeAt {
 pub struct Home {
     pub id: Option<Box<str>>,
     pub key: Option<Box<str>>,
+}
+
+impl Home {
+    /// Which one is not told: it may be any.
+    pub const NONE: Self = Self { id: None, key: None };
 }
 
 /// What a whole answer says.
@@ -162,6 +171,9 @@ impl Lookup {
                 for place in places {
                     read_homes(kind, place, answer, &mut homes)?;
                 }
+                if homes.is_empty() && self.none_is_tenant {
+                    homes.push(Home::NONE);
+                }
                 (!homes.is_empty()).then(|| Answer::In { homes: homes.into(), variants: self.variants(answer) })
             }
         }
@@ -189,7 +201,7 @@ fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &
     let around = place.id.as_deref().or(place.key.as_deref())?;
     let Some((list, rest)) = around.split_once("/*") else {
         let at = |pointer: &Option<Box<str>>| pointer.as_deref().map(|pointer| answer.at(pointer)).transpose();
-        return add(kind, at(&place.id).ok()?.flatten(), at(&place.key).ok()?.flatten(), homes);
+        return add(kind, place, at(&place.id).ok()?.flatten(), at(&place.key).ok()?.flatten(), homes);
     };
     let Some(items) = answer.at(list).ok()? else { return Some(()) };
     for item in items.items()? {
@@ -198,16 +210,31 @@ fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &
             false => item.at(rest).ok()?,
         };
         let (id, key) = if place.id.is_some() { (inner, None) } else { (None, inner) };
-        add(kind, id, key, homes)?;
+        add(kind, place, id, key, homes)?;
     }
     Some(())
 }
 
-fn add(kind: &ContainerKind, id: Option<&Value<'_>>, key: Option<&Value<'_>>, homes: &mut Vec<Home>) -> Option<()> {
+/// `PROJ` of `PROJ-1`.
+fn project_of(issue: &str) -> Option<&str> {
+    let (project, number) = issue.rsplit_once('-')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(project)
+}
+
+fn add(
+    kind: &ContainerKind,
+    place: &HomeAt,
+    id: Option<&Value<'_>>,
+    key: Option<&Value<'_>>,
+    homes: &mut Vec<Home>,
+) -> Option<()> {
     let known = |value: Option<&Value<'_>>, pattern: Option<&Pattern>| match value {
         None => Some(None),
         Some(value) => {
-            let text = text(value)?;
+            let mut text = text(value)?;
+            if place.issue_key {
+                text = project_of(&text)?.into();
+            }
             let compared: Cow<'_, str> = comparison_form(kind, &text);
             pattern?.is_match(&text).then(|| Some(Box::from(&*compared)))
         }

@@ -362,12 +362,14 @@ fn container(written: &ContainerFile, overlay: bool) -> Container {
         fold: written.fold,
         within: written.within.as_ref().map(|within| word(within, overlay)),
         lookup: written.lookup.as_ref().map(|name| word(name, overlay)),
+        lookup_id: written.lookup_id.as_ref().map(|name| word(name, overlay)),
     }
 }
 
 fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
     let then = |one: &file::ThenFile| Then { lookup: word(&one.lookup, overlay), at: one.at.clone() };
-    let answer = |one: &file::AnswerFile| Answer { id: one.id.clone(), key: one.key.clone() };
+    let answer =
+        |one: &file::AnswerFile| Answer { id: one.id.clone(), key: one.key.clone(), issue_key: one.reading.is_some() };
     Lookup {
         name: word(&written.lookup, overlay),
         why: written.why.clone(),
@@ -377,6 +379,7 @@ fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
         answer: written.answer.iter().map(answer).collect(),
         then: written.then.iter().map(then).collect(),
         ok: written.ok.clone(),
+        none_is_tenant: written.none.is_some(),
         variants: written.variants.iter().map(|one| (one.at.clone(), words(&one.means, overlay))).collect(),
         changed_by: words(&written.changed_by, overlay),
     }

@@ -68,6 +68,7 @@ mod tests {
     use super::*;
     use crate::authz::catalog::{Catalog, builtin};
     use crate::authz::gate::{Identify, TenantRule};
+    use crate::authz::looked_up::LookedUp;
     use crate::authz::policy::compile::Catalogs;
     use crate::authz::policy::file::Origin;
     use crate::authz::policy::link::Secrets;
@@ -165,7 +166,7 @@ mod tests {
                 .header("host", "gate")
                 .header("authorization", "Bearer tracker");
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let facts = Facts { now_ms, body: BodyFacts::NotHeld };
+            let facts = Facts { now_ms, body: BodyFacts::NotHeld, looked_up: LookedUp::nothing() };
             match decide(snapshot, rules, &RequestView::of(&head).unwrap(), &facts) {
                 Ok(permit) => (permit.would.map(|would| would.reason), Some(permit.who)),
                 Err(denial) => (Some(denial.reason), None),

@@ -109,8 +109,11 @@ fn supply(touched: &mut Touched<'_>, supplied: &[(KindId, NamedContainer)]) {
         ContainerList::Many(many) => &mut many[..],
     };
     for container in list {
-        let ContainerRef { kind, name: ContainerName::Word(_) | ContainerName::Hint(_) | ContainerName::Unknown } =
-            container
+        let ContainerRef {
+            kind,
+            name:
+                ContainerName::Word(_) | ContainerName::Hint(_) | ContainerName::Around { .. } | ContainerName::Unknown,
+        } = container
         else {
             continue;
         };

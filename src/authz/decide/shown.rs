@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::{product_of, read};
 use crate::authz::catalog::KindId;
 use crate::authz::gate::GateRules;
+use crate::authz::looked_up::Told;
 use crate::authz::request::{Facts, RequestView};
 use crate::authz::snapshot::Snapshot;
-use crate::authz::touch::Reach;
+use crate::authz::touch::{ContainerName, ContainerRef, Reach};
 
 /// Some of the containers that a request touches.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,14 @@ fn kept(id: &str) -> String {
     id.get(..end).unwrap_or_default().to_owned()
 }
 
+/// How a container is named: by the request, else by what a look-up told of it.
+fn text<'t>(container: &'t ContainerRef<'_>, facts: &'t Facts<'_>, tenant: &str) -> Option<&'t str> {
+    let ContainerName::Around { lookup, thing } = &container.name else { return container.name.text() };
+    let Told::In { homes, .. } = facts.looked_up.get(tenant, *lookup, thing)? else { return None };
+    let home = homes.first()?;
+    home.key.as_deref().or(home.id.as_deref())
+}
+
 /// The containers that a request touches, as many as `most`. Reading names are the newest state's, whichever judged.
 pub fn shown_containers(
     snapshot: &Snapshot,
@@ -50,7 +59,7 @@ pub fn shown_containers(
     let policy = snapshot.states.as_ref().map(|states| &states.newest);
     let name_of = |id: &str| policy?.name_of(product?, tenant, id).cloned();
     let all = containers.as_slice();
-    let named = all.iter().filter_map(|container| Some((container.kind, container.name.text()?))).take(most);
+    let named = all.iter().filter_map(|container| Some((container.kind, text(container, facts, tenant)?))).take(most);
     let named: Vec<NamedInRequest> =
         named.map(|(kind, id)| NamedInRequest { kind, id: kept(id), name: name_of(id) }).collect();
     ShownContainers { more: all.len() - named.len(), named }

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::authz::catalog::{Catalog, KindId};
-use crate::authz::touch::{ContainerName, ContainerRef, Reach, is_number};
+use crate::authz::pins::Pins;
+use crate::authz::touch::{ContainerName, ContainerRef, FoundName, Reach, is_number};
 
 /// An answer that may not be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +67,50 @@ impl Containers {
 
     /// Whether the container that a request names is one of these.
     #[inline(always)]
-    fn holds(&self, name: &ContainerName<'_>) -> Met {
+    fn holds(&self, name: &ContainerName<'_>, asked: Asked<'_>) -> Met {
         match name {
             ContainerName::Id(text) => self.holds_as(Form::Id, text),
             ContainerName::Name(text) => self.holds_as(Form::Name, text),
             ContainerName::Word(text) if is_number(text) => self.holds_as(Form::Id, text),
             ContainerName::Word(text) => self.holds_as(Form::Name, text),
+            ContainerName::Found(found) => self.holds_found(found, asked),
             // A hint may prove a refusal and never a permit: both come out of "cannot tell".
-            ContainerName::Hint(_) | ContainerName::Unknown if self.0.is_empty() => Met::No,
-            ContainerName::Hint(_) | ContainerName::Unknown => Met::CannotTell,
+            ContainerName::Hint(_) | ContainerName::Around { .. } | ContainerName::Unknown if self.0.is_empty() => {
+                Met::No
+            }
+            ContainerName::Hint(_) | ContainerName::Around { .. } | ContainerName::Unknown => Met::CannotTell,
         }
+    }
+
+    /// An id is compared with ids. A name is what it was pinned to; to a rule that takes, whatever ever had it. Where names
+    /// are what they are written as they are compared too; else one that is not pinned proves nothing, for it may have been
+    /// another container's.
+    #[cold]
+    #[inline(never)]
+    fn holds_found(&self, found: &FoundName, asked: Asked<'_>) -> Met {
+        let Asked { context: AreaContext { catalog, tenant, pins, .. }, kind, takes } = asked;
+        let kind = catalog.containers.get(usize::from(kind.0)).map_or("", |kind| &kind.name);
+        let same = |told: Option<&str>, text: &str| match told {
+            Some(told) if *told == *text => Met::Yes,
+            Some(_) => Met::No,
+            None => Met::CannotTell,
+        };
+        let (id, key) = (found.home.id.as_deref(), found.home.key.as_deref());
+        self.0.iter().fold(Met::No, |met, container| {
+            let text = &*container.text;
+            met.or(match container.form {
+                Form::Id => same(id, text),
+                Form::Name if found.by_name && !takes => same(key, text),
+                Form::Name => match (pins.get(&catalog.product, tenant, kind, text), id) {
+                    (Some(pin), Some(id)) if !takes => same(Some(id), &pin.id),
+                    _ if takes && key == Some(text) => Met::Yes,
+                    (Some(pin), Some(id)) if pin.ever_was(id) => Met::Yes,
+                    (Some(_), Some(_)) => Met::No,
+                    (None, _) | (_, None) if found.by_name => same(key, text),
+                    (None, _) | (_, None) => Met::CannotTell,
+                },
+            })
+        })
     }
 
     /// A container written in the other form may be the same one: nobody can tell without a look-up.
@@ -136,6 +171,16 @@ pub struct AreaContext<'p> {
     pub catalog: &'p Catalog,
     pub tenant: &'p str,
     pub sets: &'p LinkedSets,
+    /// What names stand for.
+    pub pins: &'p Pins,
+}
+
+/// A question about containers of one kind, for a rule that gives or takes.
+#[derive(Clone, Copy)]
+struct Asked<'p> {
+    context: AreaContext<'p>,
+    kind: KindId,
+    takes: bool,
 }
 
 impl Area {
@@ -160,10 +205,10 @@ impl Area {
                 let mut met = Met::No;
                 for area in kinds {
                     if area.kind == container.kind {
-                        met = met.or(area.holds(container, context));
+                        met = met.or(area.holds(container, context, false));
                     }
                 }
-                met
+                if met == Met::CannotTell && container.is_hoped() { Met::Yes } else { met }
             }
         }
     }
@@ -172,9 +217,9 @@ impl Area {
     /// around, one of ours may be reached; which one it is only a look-up could tell, so it counts as reached.
     pub fn revokes(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
         let Self::Kinds(kinds) = self else { return Met::Yes };
-        kinds.iter().fold(Met::No, |met, area| {
+        let met = kinds.iter().fold(Met::No, |met, area| {
             met.or(match () {
-                () if area.kind == container.kind => match (area.holds(container, context), &container.name) {
+                () if area.kind == container.kind => match (area.holds(container, context, true), &container.name) {
                     // What is written otherwise may be another name of it.
                     (Met::No, ContainerName::Word(_)) if area.any_in(context) => Met::CannotTell,
                     (met, _) => met,
@@ -182,7 +227,8 @@ impl Area {
                 () if nested(context.catalog, area.kind, container.kind) && area.any_in(context) => Met::CannotTell,
                 () => Met::No,
             })
-        })
+        });
+        if met == Met::CannotTell && container.is_hoped() { Met::No } else { met }
     }
 
     /// Whether the area holds any container of the caller's tenant.
@@ -209,12 +255,13 @@ impl Area {
 
 impl KindArea {
     #[inline(always)]
-    fn holds(&self, container: &ContainerRef<'_>, context: AreaContext<'_>) -> Met {
-        let named = self.named.holds(&container.name);
+    fn holds(&self, container: &ContainerRef<'_>, context: AreaContext<'_>, takes: bool) -> Met {
+        let asked = Asked { context, kind: self.kind, takes };
+        let named = self.named.holds(&container.name, asked);
         if self.sets.is_empty() {
             return named;
         }
-        self.in_tenant(context).fold(named, |met, set| met.or(set.holds(&container.name)))
+        self.in_tenant(context).fold(named, |met, set| met.or(set.holds(&container.name, asked)))
     }
 
     fn any_in(&self, context: AreaContext<'_>) -> bool {

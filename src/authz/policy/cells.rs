@@ -27,6 +27,7 @@ use super::condition::{Condition, LinkedGroups};
 use super::link::{LinkedGuardrail, Reached};
 use super::part::{Grant, Part, Revocation, Takes};
 use crate::authz::catalog::{Catalog, Operation};
+use crate::authz::pins::Pins;
 use crate::authz::scope::ScopeSet;
 
 /// So many members of a group are written out.
@@ -308,7 +309,7 @@ impl<'p> View<'p> {
 
     fn context(&self) -> AreaContext<'_> {
         let tenant = self.tenant.as_ref().map_or("", |tenant| &*tenant.id);
-        AreaContext { catalog: self.catalog(), tenant, sets: &self.linked.sets }
+        AreaContext { catalog: self.catalog(), tenant, sets: &self.linked.sets, pins: Pins::none() }
     }
 
     fn given(&self, grant: &Grant) -> Vec<Right> {

@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::app::{App, LinkedPart, ProductId};
-use super::area::{ContainerSet, Containers};
+use super::area::{Area, ContainerSet, Containers, Form};
 use super::compile::{Catalogs, Compiled, CompiledGuardrail, CompiledSet, Product, container_kind, named_container};
 use super::condition::UserGroup;
 use super::credentials::{Credentials, Secret};
 use super::document::Apps;
 use super::part::Part;
+use crate::authz::catalog::KindId;
 use crate::problem::{At, Problem, near};
 
 pub use acts::{ChangedActs, Relinked, relink};
@@ -55,6 +56,43 @@ pub struct LinkedGuardrail {
 pub enum Reached {
     AllBut(Box<[u32]>),
     Only(Box<[u32]>),
+}
+
+impl Policy {
+    /// Every name that a rule writes of a container, with each of these tenants where it may mean one.
+    pub fn container_names(&self, product: ProductId, tenants: &[Arc<str>], each: &mut impl FnMut(&str, KindId, &str)) {
+        let served = |tenant: &str| tenants.iter().any(|one| **one == *tenant);
+        for app in self.apps.iter().filter(|app| app.product == product) {
+            let installed = app.installations.iter().map(|one| &one.tenant).filter(|tenant| served(tenant));
+            let installed: Vec<&Arc<str>> = installed.collect();
+            app.parts.iter().for_each(|linked| names_of(linked, &installed, &served, each));
+        }
+        let everywhere: Vec<&Arc<str>> = tenants.iter().collect();
+        for guardrail in self.product(product).map_or(&[][..], |product| &product.guardrails[..]) {
+            names_of(&guardrail.linked, &everywhere, &served, each);
+        }
+    }
+}
+
+fn names_of(
+    linked: &LinkedPart,
+    tenants: &[&Arc<str>],
+    served: &impl Fn(&str) -> bool,
+    each: &mut impl FnMut(&str, KindId, &str),
+) {
+    let mut tell = |tenant: &str, kind: KindId, containers: &Containers| {
+        let names = containers.iter().filter(|container| container.form == Form::Name);
+        names.for_each(|container| each(tenant, kind, &container.text));
+    };
+    for area in &linked.part.areas {
+        let Area::Kinds(kinds) = area else { continue };
+        for area in kinds {
+            tenants.iter().for_each(|tenant| tell(tenant, area.kind, &area.named));
+        }
+    }
+    for set in linked.sets.iter().flatten().filter(|set| served(&set.tenant)) {
+        set.kinds.iter().for_each(|(kind, containers)| tell(&set.tenant, *kind, containers));
+    }
 }
 
 impl Reached {

@@ -18,6 +18,7 @@ use super::compile::{Catalogs, Compiled};
 use super::document::CredentialMethod;
 use super::file::Origin;
 use super::link::{ChangedActs, Claim, Fault, Input, Missing, Policy, Relinked, Secrets, link, relink};
+use crate::authz::pins::Pins;
 use crate::authz::snapshot::{Snapshot, States};
 use crate::problem::Problem;
 
@@ -92,6 +93,7 @@ pub struct Store {
     secrets_moved: bool,
     faults: Vec<Problem>,
     warnings: Vec<Problem>,
+    pins: Arc<Pins>,
 }
 
 impl Store {
@@ -110,6 +112,7 @@ impl Store {
             secrets_moved: false,
             faults: Vec::new(),
             warnings: Vec::new(),
+            pins: Arc::default(),
         }
     }
 
@@ -374,7 +377,14 @@ impl Store {
             catalogs: Arc::clone(&self.catalogs),
             states: self.states(),
             named: Arc::default(),
+            pins: Arc::clone(&self.pins),
         }
+    }
+
+    /// From the next snapshot on names stand for this.
+    pub fn pin(&mut self, pins: Arc<Pins>) {
+        self.moved |= *self.pins != *pins;
+        self.pins = pins;
     }
 
     /// Links only what is not linked already: with 10,000 apps that takes most of the time of a reload.

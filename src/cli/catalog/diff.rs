@@ -330,10 +330,13 @@ fn kinds(catalog: &Catalog) -> BTreeSet<String> {
 /// What can be asked, and how the answers are read. One that is read otherwise is another one.
 fn lookups(catalog: &Catalog) -> BTreeSet<String> {
     let one = |lookup: &Lookup| {
-        let Lookup { name, kind, written, target, tells, ok, variants, .. } = lookup;
+        let Lookup { name, kind, written, target, tells, ok, none_is_tenant, variants, .. } = lookup;
         let kind = catalog.containers.get(usize::from(kind.0)).map_or("?", |kind| &kind.name);
         let target = target.of("{tenant}", "{id}").replace("%7B", "{").replace("%7D", "}");
-        format!("{name} (GET {target} tells a {kind} of {}: {tells:?} {ok:?} {variants:?})", written.as_str())
+        format!(
+            "{name} (GET {target} tells a {kind} of {}: {tells:?} {ok:?} {none_is_tenant} {variants:?})",
+            written.as_str()
+        )
     };
     catalog.lookups.iter().map(one).collect()
 }
@@ -344,8 +347,9 @@ fn containers(catalog: &Catalog) -> String {
             |pattern: &Option<Pattern>| pattern.as_ref().map_or("none", |pattern| pattern.as_str()).to_owned();
         let within = kind.within.and_then(|within| catalog.containers.get(usize::from(within.0)));
         let within = within.map_or("the tenant", |within| &within.name);
-        let lookup = kind.lookup.and_then(|id| catalog.lookups.get(usize::from(id.0)));
-        let lookup = lookup.map_or(String::new(), |lookup| format!(", looked up as {}", lookup.name));
+        let asked = [kind.lookup, kind.lookup_id].into_iter().flatten();
+        let asked = asked.filter_map(|id| catalog.lookups.get(usize::from(id.0)));
+        let lookup: String = asked.map(|lookup| format!(", looked up as {}", lookup.name)).collect();
         format!(
             "{} (id {}, key {}, {:?}, within {within}{lookup})",
             kind.name,

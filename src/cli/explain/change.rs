@@ -336,10 +336,10 @@ impl<'t> About<'t> {
         let (yaml, says) = match (&*self.told.gate.catalog.product, keys) {
             ("jira", false) => (
                 Some("issue_keys: prefix, names: as_written".to_owned()),
-                "only a look-up could tell the container (--container answers for it here); until there are look-ups, \
-                 a gate may take keys at their word, which is unsound where issues are moved:",
+                "the gate asks the product for the container (--container answers for it here); one that may not ask can \
+                 take keys at their word, which is unsound where issues are moved:",
             ),
-            _ => (None, "only a look-up could tell the container; --container answers for it here"),
+            _ => (None, "the gate asks the product for the container; --container answers for it here"),
         };
         WouldChange { does: "change", file: None, line: None, yaml, says: says.to_owned() }
     }

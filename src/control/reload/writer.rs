@@ -12,9 +12,12 @@ use super::dropped::Dropper;
 use super::kept::KeptActs;
 use super::named::Named;
 use super::observed::Observed;
+use super::pinned::{self, Pinned};
 use super::told::Problems;
 use super::{Fault, Settings, Told, Tried, seconds};
 use crate::acts::ActId;
+use crate::authz::gate::GateRules;
+use crate::authz::pins;
 use crate::authz::policy::cells::{self, Changes};
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
@@ -39,6 +42,8 @@ pub(super) struct Writer {
     told: Told,
     secrets: SecretWatch,
     named: Named,
+    pinned: Pinned,
+    gates: Vec<Arc<GateRules>>,
     observed: Observed,
     problems: Problems,
     /// Not ready until a whole folder is in force.
@@ -85,8 +90,13 @@ impl Writer {
     ) -> Result<Self, Vec<Problem>> {
         let observing = settings.gates.iter().any(|gate| gate.observe_until_ms.is_some());
         let named = Named::load(settings.state.as_deref(), observing).map_err(|problem| vec![problem])?;
+        let pinned = Pinned::load(settings.state.as_deref()).map_err(|problem| vec![problem])?;
+        let mut store = Store::new(catalogs);
+        store.pin(pinned.all());
         Ok(Self {
-            store: Store::new(catalogs),
+            store,
+            pinned,
+            gates: settings.gates.clone(),
             secrets,
             named,
             observed: Observed::new(settings, &told),
@@ -159,6 +169,18 @@ impl Writer {
         self.store.know(&secrets.by_path);
         self.publish();
         self.account();
+    }
+
+    /// What names stand for. It is kept before it is in force.
+    pub(super) fn pinned(&mut self, told: &[pinned::Told]) {
+        let snapshot = self.told.live.load();
+        let written = self.gates.iter().flat_map(|gate| pins::written(&snapshot, gate)).collect();
+        drop(snapshot);
+        if self.pinned.note(told, &written) {
+            self.store.pin(self.pinned.all());
+            self.publish();
+            self.account();
+        }
     }
 
     /// Hands what changed to the documents; says whether anything did.

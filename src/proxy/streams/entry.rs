@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, request};
 
 use super::OfGate;
+use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
 use crate::authz::{Denial, Permit, Reason, Who, decide_again, next_change_ms};
@@ -21,6 +22,8 @@ pub struct Entry {
     pub head: request::Parts,
     pub gate: Option<Rc<OfGate>>,
     pub body: RefCell<Body>,
+    /// What the product had said when it was permitted.
+    pub looked_up: RefCell<Option<Rc<LookedUp>>>,
     /// `None`: not judged yet.
     pub standing: RefCell<Option<Standing>>,
     /// By which it was judged last.
@@ -46,6 +49,7 @@ impl Default for Entry {
             head: no_head(),
             gate: None,
             body: RefCell::default(),
+            looked_up: RefCell::default(),
             standing: RefCell::default(),
             generation: Cell::new(0),
             next_ms: Cell::new(i64::MAX),
@@ -130,6 +134,7 @@ impl Entry {
         self.head = no_head();
         self.gate = None;
         *self.body.get_mut() = Body::NotHeld;
+        *self.looked_up.get_mut() = None;
         *self.standing.get_mut() = None;
         self.is_cut.set(false);
         *self.denial.get_mut() = None;
@@ -232,7 +237,10 @@ impl Entry {
                 return Err(Box::new(Denial { why, ..Denial::of(Reason::StalePolicy) }));
             }
         };
-        decide_again(snapshot, &gate.rules, &request, &Facts { now_ms, body }, &standing.who)
+        // Nothing is asked anew for what is under way: what is not known then may be what was revoked.
+        let known = self.looked_up.borrow();
+        let looked_up = known.as_deref().unwrap_or(LookedUp::nothing());
+        decide_again(snapshot, &gate.rules, &request, &Facts { now_ms, body, looked_up }, &standing.who)
     }
 
     /// Learns when the clock may change the judgement it stands by, from the snapshot of that judgement or a newer one.

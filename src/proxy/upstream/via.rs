@@ -168,6 +168,11 @@ impl Authorization {
         Arc::new(Self(ArcSwapOption::from_pointee(value)))
     }
 
+    /// What is shown now.
+    pub fn shown(&self) -> Option<HeaderValue> {
+        self.0.load().as_deref().cloned()
+    }
+
     /// For the tunnels that are opened from now on.
     pub fn replace(&self, value: Option<HeaderValue>) {
         self.0.store(value.map(Arc::new));

@@ -8,6 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use scopegate::authz::catalog::builtin;
 use scopegate::authz::decide;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 
 use super::*;
@@ -113,7 +114,7 @@ fn refused(gate: &Gate, rules: &GateRules, method: &str, path: &str) -> Option<&
     let (head, ()) = request.header("authorization", "Bearer tracker").body(()).ok()?.into_parts();
     let view = RequestView::of(&head).ok()?;
     let live = &gate.running().live;
-    let facts = Facts { now_ms: live.now_ms(), body: BodyFacts::Empty };
+    let facts = Facts { now_ms: live.now_ms(), body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     let denial = decide(&live.load(), rules, &view, &facts).err()?;
     // What maps to no operation is none that the product would do.
     denial.operation.map(|_| denial.reason.as_str())

@@ -16,7 +16,7 @@ use crate::support::upstream::{DEADLINE, Reply, StubUpstream, wait_until};
 const GRANT: &str = "grants: [{scopes: [read:jira-work], actors: [app], in: {project: [PROJ]}}]\n";
 
 /// The names that dashboards and alerts are built on, without the suffixes of histograms.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "scopegate_requests_total",
     "scopegate_denials_total",
     "scopegate_request_seconds",
@@ -24,6 +24,7 @@ const NAMES: [&str; 24] = [
     "scopegate_upstream_responses_total",
     "scopegate_connection_errors_total",
     "scopegate_connections",
+    "scopegate_lookups_total",
     "scopegate_streams",
     "scopegate_streams_cut_total",
     "scopegate_snapshot_generation",

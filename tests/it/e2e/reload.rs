@@ -252,6 +252,7 @@ impl Publisher<'_> {
             catalogs: Arc::clone(&current.catalogs),
             states: Some(states.clone()),
             named: Arc::clone(&current.named),
+            pins: Arc::clone(&current.pins),
         });
     }
 }

@@ -77,6 +77,7 @@ fn of_app(policy: &Policy, catalogs: &Catalogs, app: &App, index: u32) -> Vec<(S
                         vocabularies: VocabularySet::ALL,
                         operation: OperationId(u16::try_from(operation).unwrap()),
                         touched: &touched,
+                        pins: scopegate::authz::pins::Pins::none(),
                         answer_guard: None,
                         names_as_written: true,
                     };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use scopegate::authz::catalog::builtin;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
+use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::policy::compile::Catalogs;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 use scopegate::authz::snapshot::Snapshot;
@@ -167,7 +168,7 @@ impl Asker {
         let request = http::Request::get(format!("/api/{call}")).header("host", "slack.com");
         let (parts, ()) = request.header("authorization", format!("Bearer {token}")).body(()).unwrap().into_parts();
         let view = RequestView::of(&parts).unwrap();
-        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty };
+        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
         let decided = decide(&self.live.load(), &self.gate, &view, &facts);
         let permit = decided.map_err(|denial| denial.reason)?;
         Ok((permit.credential, permit.would.map(|denial| denial.reason)))

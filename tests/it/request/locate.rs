@@ -41,6 +41,8 @@ fn name(name: &ContainerName<'_>) -> String {
         ContainerName::Name(text) => format!("name:{text}"),
         ContainerName::Word(text) => format!("word:{text}"),
         ContainerName::Hint(text) => format!("hint:{text}"),
+        ContainerName::Around { thing, .. } => format!("around:{thing}"),
+        ContainerName::Found(found) => format!("found:{:?}", found.home),
         ContainerName::Unknown => "unknown".to_owned(),
     }
 }

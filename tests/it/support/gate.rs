@@ -56,6 +56,12 @@ impl Setup {
         Self::of("buddy").gate("tenant", "{fixed: acme}").gate("identify", "[token]").gate("names", "as_written")
     }
 
+    /// A gate before one site, `acme`, of a product with a catalog of its own.
+    pub fn own(product: &'static str, catalog: &str) -> Self {
+        let setup = Self::of(product).without("product").gate("catalog", "own.yaml").file("own.yaml", catalog);
+        setup.gate("tenant", "{fixed: acme}").gate("identify", "[gate_key, token]")
+    }
+
     fn of(product: &'static str) -> Self {
         let setup = Self { product, gate: BTreeMap::new(), top: BTreeMap::new(), files: Vec::new() };
         let setup = setup

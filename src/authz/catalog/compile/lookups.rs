@@ -56,6 +56,7 @@ fn lookup(written: &compact::Lookup, names: &mut Names<'_>) -> Option<Lookup> {
         target: target(&written.request, names)?,
         ok: written.ok.as_deref().map(Into::into),
         tells,
+        none_is_tenant: written.none_is_tenant,
         variants,
     })
 }
@@ -73,7 +74,10 @@ fn home(written: &compact::Answer, spot: Spot, names: &mut Names<'_>) -> Option<
         names.problem(spot, "an answer says where the `id` or the `key` of a container stands");
         return None;
     }
-    Some(HomeAt { id: id.map(Into::into), key: key.map(Into::into) })
+    if written.issue_key && (id.is_some() || key.is_none()) {
+        names.problem(spot, "`as: issue_key` is for a `key` alone");
+    }
+    Some(HomeAt { id: id.map(Into::into), key: key.map(Into::into), issue_key: written.issue_key })
 }
 
 fn pointer(text: &str, spot: Spot, names: &mut Names<'_>) {

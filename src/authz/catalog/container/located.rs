@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::reading::{UNREADABLE, in_query, move_target};
-use super::{name, possible};
+use super::{around, asked_about, name, possible};
 use crate::authz::catalog::items::{InItem, Items};
 use crate::authz::catalog::{Absent, Operation, Place, PlaceAt, Reading, VariantMask};
 use crate::authz::gate::GateRules;
@@ -221,7 +221,11 @@ impl<'g, 'r> Located<'g, 'r> {
     }
 
     fn name(&mut self, place: &Place, reading: Reading, text: Cow<'r, str>) -> Result<(), BadRequest> {
-        let (name, may_be) = name(self.gate, self.operation, place.kind, reading, text)?;
+        let asked = if reading == place.reading { asked_about(self.gate, place, &text) } else { None };
+        let (name, may_be) = match asked {
+            None => name(self.gate, self.operation, place.kind, reading, text)?,
+            Some(lookup) => (around(self.gate, place, lookup, text)?, VariantMask::NONE),
+        };
         self.add(place, name, may_be)
     }
 

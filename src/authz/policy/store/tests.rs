@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Change, Content, Store};
 use crate::authz::catalog::{KindId, OperationId, VariantMask, VocabularySet};
 use crate::authz::judge::{Mode, Question, passes};
+use crate::authz::pins::Pins;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::ProductId;
 use crate::authz::policy::condition::{Actor, CallerFacts};
@@ -154,6 +155,7 @@ fn permitted(toy: &Toy, policy: &Policy) -> BTreeSet<(String, usize, usize)> {
                     vocabularies: VocabularySet::ALL,
                     operation: OperationId(u16::try_from(operation).unwrap()),
                     touched: &touched,
+                    pins: Pins::none(),
                     answer_guard: None,
                     names_as_written: false,
                 };

@@ -45,6 +45,7 @@ fn publish(gate: &Gate, generation: u64, left: &[&str]) -> u64 {
         catalogs: Arc::clone(&live.load().catalogs),
         states,
         named: Arc::default(),
+        pins: Arc::default(),
     });
     assert_eq!(live.generation().load(Ordering::SeqCst), generation);
     crate::support::http2::runtime().block_on(gate.running().fence.streams_judged(generation))

@@ -1,0 +1,342 @@
+//! What is judged where a request does not name its containers: by what the product was asked, and whether it is worth
+//! asking. Off the permit path: it begins where a request was refused.
+//!
+//! Nothing is asked in vain, and nobody can make the gate ask who would be refused whatever the answer: a request is
+//! judged once more as if each thing that is not told yet lay wherever it may pass, and only if that passes is it asked
+//! about. What comes of that judgement is never a Permit.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Caller, Case, Denial, Passed};
+use crate::authz::catalog::lookups::{Home, LookupId};
+use crate::authz::catalog::{CredentialKindId, VariantMask};
+use crate::authz::identity::{CredentialRewrite, Identified};
+use crate::authz::judge::any_limited_revocation;
+use crate::authz::looked_up::{Thing, Told};
+use crate::authz::policy::Policy;
+use crate::authz::policy::credentials::{KnownCredential, Proof, Secret};
+use crate::authz::policy::document::UpstreamScheme;
+use crate::authz::reason::{Class, Reason};
+use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, FoundName, Reach, Touched};
+
+/// The most things that are asked about for one request. One that names more reaches, as far as can be told, the tenant.
+pub const THINGS_MAX: usize = 16;
+
+/// What must be asked before a request can be judged, and by whom.
+#[derive(Debug, Clone)]
+pub struct Lacks {
+    pub things: Vec<Thing>,
+    pub asker: Asker,
+    pub by: AskedBy,
+    /// What stands before the path of a question, as it stood before the request's (`/ex/jira/{tenant}`).
+    pub prefix: Box<str>,
+    /// A revocation is limited to containers: what was told long ago is asked again sooner.
+    pub urgent: bool,
+}
+
+/// Whom an answer is for: what one may not see another may.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Asker {
+    pub tenant: Arc<str>,
+    pub app: Arc<str>,
+    pub kind: CredentialKindId,
+    pub user: Option<Arc<str>>,
+}
+
+/// The credential that a question is asked with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskedBy {
+    /// The caller's own, as it came in `Authorization`.
+    Caller,
+    /// The one that the gate puts in the place of a gate key: the caller's, or another one of its installation.
+    Secret { scheme: UpstreamScheme, secret: Secret },
+    /// Neither can carry another request (a Connect JWT is of one alone): the tenant's own, if there is one.
+    Tenant,
+}
+
+/// What a request touches as far as is told, and as it is hoped.
+struct Asking<'t> {
+    tenant: &'t str,
+    told: Touched<'t>,
+    hoped: Touched<'t>,
+    lacks: Vec<Thing>,
+    is_told: bool,
+    is_nowhere: bool,
+    failed: Option<(Reason, Option<u32>)>,
+}
+
+impl<'c> Case<'c> {
+    /// Judges a request that was refused once more, by what the product said of the things in it.
+    ///
+    /// # Errors
+    /// It stays refused, or something is to be asked first.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn judge_by_look_ups(
+        &self,
+        policy: &'c Policy,
+        identified: &Identified<'_>,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+        mut denial: Box<Denial>,
+    ) -> Result<Passed, Box<Denial>> {
+        let Some(mut asking) = self.asking(caller, touched) else { return Err(denial) };
+        if asking.is_told {
+            match self.judge_caller(policy, caller, &asking.told) {
+                Ok(passed) => return Ok(passed),
+                Err(still) => denial = still,
+            }
+        }
+        if asking.lacks.is_empty() || asking.lacks.len() > THINGS_MAX {
+            return Err(asking.refused(denial));
+        }
+        match self.is_hoped(policy, caller, &mut asking.hoped) {
+            // Whatever the answer, it would be refused; and for this, which does not hang on it.
+            Err(hopeless) => Err(hopeless),
+            Ok(()) => {
+                let question = self.question(policy, caller, touched);
+                let lacks = Lacks {
+                    by: self.asked_by(policy, identified),
+                    asker: Asker {
+                        tenant: Arc::clone(&caller.credential.holder.tenant),
+                        app: Arc::clone(&caller.credential.holder.app),
+                        kind: caller.credential.kind,
+                        user: caller.credential.user.clone(),
+                    },
+                    prefix: self.prefix(),
+                    urgent: any_limited_revocation(&question),
+                    things: std::mem::take(&mut asking.lacks),
+                };
+                let denial = asking.refused(denial);
+                Err(Box::new(Denial { lacks: Some(Box::new(lacks)), ..*denial }))
+            }
+        }
+    }
+
+    /// `None`: nothing in it can be asked about.
+    fn asking<'t>(&self, caller: &Caller<'t>, touched: &Touched<'t>) -> Option<Asking<'t>> {
+        let Reach::Containers(containers) = &touched.reach else { return None };
+        let tenant = &*caller.installation.tenant;
+        let mut asking = Asking {
+            tenant,
+            told: Touched { reach: Reach::Tenant, variants: touched.variants },
+            hoped: Touched { reach: Reach::Tenant, variants: touched.variants },
+            lacks: Vec::new(),
+            is_told: false,
+            is_nowhere: false,
+            failed: None,
+        };
+        let mut variants = VariantMask::NONE;
+        let (mut told, mut hoped): (Vec<ContainerRef<'t>>, Vec<ContainerRef<'t>>) = (Vec::new(), Vec::new());
+        for container in containers.as_slice() {
+            let Some((lookup, name)) = self.asked_about(container) else {
+                // Of a container that nothing is asked about the variant stays as it was.
+                variants = VariantMask(variants.0 | touched.variants.0);
+                told.push(container.clone());
+                hoped.push(container.clone());
+                continue;
+            };
+            match self.facts.looked_up.get(tenant, lookup, name) {
+                Some(Told::In { homes, variants: may_be }) => {
+                    asking.is_told = true;
+                    let may_be = if *may_be == VariantMask::NONE { touched.variants } else { *may_be };
+                    variants = VariantMask(variants.0 | may_be.0);
+                    // The one that the request names is reached, whatever the product calls it now.
+                    let named = match &container.name {
+                        ContainerName::Id(id) => homes.iter().any(|home| home.id.as_deref() == Some(&**id)),
+                        _ => true,
+                    };
+                    if !named {
+                        told.push(container.clone());
+                        hoped.push(container.clone());
+                    }
+                    for home in homes.iter() {
+                        match self.named(container, home, lookup) {
+                            None => {
+                                told.push(self.found(container, home.clone(), false));
+                                hoped.push(self.found(container, home.clone(), false));
+                            }
+                            Some(thing) => self.name_told(&mut asking, (&mut told, &mut hoped), container, home, thing),
+                        }
+                    }
+                }
+                Some(Told::Nowhere) => {
+                    asking.is_nowhere = true;
+                    variants = VariantMask(variants.0 | touched.variants.0);
+                    told.push(container.clone());
+                    hoped.push(container.clone());
+                }
+                Some(Told::Failed { reason, retry_after_s }) => {
+                    asking.failed.get_or_insert((*reason, *retry_after_s));
+                    variants = VariantMask(variants.0 | touched.variants.0);
+                    told.push(container.clone());
+                    hoped.push(container.clone());
+                }
+                None => {
+                    let thing = Thing { lookup, name: name.into() };
+                    if !asking.lacks.contains(&thing) {
+                        asking.lacks.push(thing);
+                    }
+                    variants = VariantMask(variants.0 | touched.variants.0);
+                    told.push(container.clone());
+                    hoped.push(self.found(container, known_of(container), true));
+                }
+            }
+        }
+        if asking.lacks.is_empty() && !asking.is_told && !asking.is_nowhere && asking.failed.is_none() {
+            return None;
+        }
+        asking.told.reach = Reach::Containers(list(told)?);
+        asking.hoped.reach = Reach::Containers(list(hoped)?);
+        // What the arguments say and the product denies is no variant at all, and nothing is judged by it.
+        asking.told.variants = VariantMask(touched.variants.0 & variants.0);
+        Some(asking)
+    }
+
+    /// What is asked about a container that is not told, or not told whole.
+    fn asked_about<'n>(&self, container: &'n ContainerRef<'_>) -> Option<(LookupId, &'n str)> {
+        let catalog = &self.gate.catalog;
+        let (lookup, name): (LookupId, &str) = match &container.name {
+            ContainerName::Around { lookup, thing } => (*lookup, thing),
+            ContainerName::Hint(name) => (catalog.containers.get(usize::from(container.kind.0))?.lookup?, name),
+            ContainerName::Id(id) => {
+                let kind = catalog.containers.get(usize::from(container.kind.0))?;
+                (kind.lookup_id.or(kind.lookup)?, id)
+            }
+            ContainerName::Name(_) | ContainerName::Word(_) | ContainerName::Found(_) | ContainerName::Unknown => {
+                return None;
+            }
+        };
+        let asked = catalog.lookups.get(usize::from(lookup.0))?;
+        asked.may_be_called(name).then_some((lookup, name))
+    }
+
+    /// What tells the name of a container whose id alone was told, where policies may write the name.
+    fn named(&self, container: &ContainerRef<'_>, home: &Home, by: LookupId) -> Option<Thing> {
+        let (Some(id), None, true) = (&home.id, &home.key, self.gate.names_as_written) else { return None };
+        let kind = self.gate.catalog.containers.get(usize::from(container.kind.0))?;
+        let lookup = kind.lookup_id.or(kind.lookup).filter(|lookup| *lookup != by)?;
+        let asked = self.gate.catalog.lookups.get(usize::from(lookup.0))?;
+        asked.may_be_called(id).then(|| Thing { lookup, name: id.clone() })
+    }
+
+    /// A container with its name, as far as that is told.
+    fn name_told<'t>(
+        &self,
+        asking: &mut Asking<'t>,
+        (told, hoped): (&mut Vec<ContainerRef<'t>>, &mut Vec<ContainerRef<'t>>),
+        container: &ContainerRef<'_>,
+        home: &Home,
+        thing: Thing,
+    ) {
+        let (id, tenant) = (&home.id, asking.tenant);
+        let answer = self.facts.looked_up.get(tenant, thing.lookup, &thing.name);
+        let of_it =
+            |homes: &Arc<[Home]>| homes.iter().find(|other| other.id == *id).and_then(|other| other.key.clone());
+        let (key, is_hoped) = match answer {
+            Some(Told::In { homes, .. }) => (of_it(homes), false),
+            Some(Told::Nowhere) => (None, false),
+            Some(Told::Failed { reason, retry_after_s }) => {
+                asking.failed.get_or_insert((*reason, *retry_after_s));
+                (None, false)
+            }
+            None => {
+                if !asking.lacks.contains(&thing) {
+                    asking.lacks.push(thing);
+                }
+                (None, true)
+            }
+        };
+        let home = Home { id: id.clone(), key };
+        told.push(self.found(container, home.clone(), false));
+        hoped.push(self.found(container, home, is_hoped));
+    }
+
+    fn found<'t>(&self, container: &ContainerRef<'_>, home: Home, hoped: bool) -> ContainerRef<'t> {
+        let found = FoundName { home, by_name: self.gate.names_as_written, hoped };
+        ContainerRef { kind: container.kind, name: ContainerName::Found(Box::new(found)) }
+    }
+
+    /// Whether it could pass: with the right answers, and as one of the variants that it may be.
+    fn is_hoped(&self, policy: &'c Policy, caller: &Caller<'_>, hoped: &mut Touched<'_>) -> Result<(), Box<Denial>> {
+        let variants = hoped.variants;
+        let mut refused = None;
+        for one in [variants].into_iter().chain(variants.each()) {
+            hoped.variants = one;
+            match self.judge_caller(policy, caller, hoped) {
+                Ok(_) => return Ok(()),
+                Err(denial) => drop(refused.get_or_insert(denial)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Box::new(Denial::of(Reason::ContainerUnresolved))))
+    }
+
+    fn asked_by(&self, policy: &Policy, identified: &Identified<'_>) -> AskedBy {
+        let secret_of = |known: &KnownCredential| match &known.proof {
+            Proof::GateKey { scheme, upstream: Some(secret) } => Some((*scheme, secret.clone())),
+            Proof::GateKey { upstream: None, .. } | Proof::Token | Proof::ConnectJwt { .. } => None,
+        };
+        match &identified.rewrite {
+            CredentialRewrite::Replace { scheme, secret: Some(secret), .. } => {
+                return AskedBy::Secret { scheme: *scheme, secret: (*secret).clone() };
+            }
+            CredentialRewrite::PassThrough if !identified.url_signed && self.request.authorization().is_some() => {
+                return AskedBy::Caller;
+            }
+            CredentialRewrite::PassThrough | CredentialRewrite::Replace { secret: None, .. } => {}
+        }
+        let credentials = policy.product(self.product.id).map(|product| &product.credentials);
+        let (app, installation) = (identified.credential.app, identified.credential.installation);
+        let others = credentials.into_iter().flat_map(|all| all.by_digest.values());
+        let of_installation = others.filter(|known| known.app == app && known.installation == installation);
+        let sendable = of_installation.filter_map(|known| Some((known.kind, &known.file, secret_of(known)?)));
+        // Whichever it is, always the same one.
+        let chosen = sendable.min_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+        chosen.map_or(AskedBy::Tenant, |(_, _, (scheme, secret))| AskedBy::Secret { scheme, secret })
+    }
+
+    fn prefix(&self) -> Box<str> {
+        let Some(tenant) = self.base_tenant else { return Box::default() };
+        let written = self.gate.catalog.tenant_bases.iter().map(|base| base.replace("{tenant}", tenant));
+        let stands =
+            |base: &String| self.request.path.strip_prefix(base.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        written.into_iter().find(stands).unwrap_or_default().into()
+    }
+}
+
+/// What of a container is known without asking.
+fn known_of(container: &ContainerRef<'_>) -> Home {
+    let text = |text: &Cow<'_, str>| Some(Box::from(&**text));
+    match &container.name {
+        ContainerName::Id(id) => Home { id: text(id), key: None },
+        ContainerName::Hint(key) => Home { id: None, key: text(key) },
+        ContainerName::Name(_)
+        | ContainerName::Word(_)
+        | ContainerName::Around { .. }
+        | ContainerName::Found(_)
+        | ContainerName::Unknown => Home { id: None, key: None },
+    }
+}
+
+fn list(containers: Vec<ContainerRef<'_>>) -> Option<ContainerList<'_>> {
+    let mut containers = containers.into_iter();
+    let mut list = ContainerList::one(containers.next()?);
+    containers.for_each(|container| list.push(container));
+    Some(list)
+}
+
+impl Asking<'_> {
+    /// The denial as it is answered. Who was refused for what the product said must not learn what that was: a thing in
+    /// a container that is closed to the app, and one that does not exist, get the same answer.
+    fn refused(&self, denial: Box<Denial>) -> Box<Denial> {
+        if let Some((reason, retry_after_s)) = self.failed {
+            let why = Some("the gate could not ask the product which container this lies in");
+            return Box::new(Denial { reason, why, retry_after_s, rule: None, ..*denial });
+        }
+        let reason = if self.is_nowhere { Reason::ContainerUnreadable } else { denial.reason };
+        let is_lasting = matches!(reason.class(), Class::Scope | Class::Container | Class::Terms);
+        let hidden = is_lasting && (self.is_told || self.is_nowhere);
+        Box::new(Denial { reason, hidden, ..*denial })
+    }
+}

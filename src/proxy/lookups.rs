@@ -1,0 +1,360 @@
+//! Asks the product about things that requests name, where the verdict hangs on it, and keeps the answers for a while.
+//!
+//! The core says what it lacks and who may ask; here it is asked, and nothing is judged. A question goes without a Permit:
+//! it is the gate's own, a GET of the catalog's, and is asked only where its answer could let a request pass. Several
+//! requests that want to know the same at one time ask once.
+//!
+//! Answers are dated when they were asked for. They are kept by worker, so that nothing is locked, for `max_fact_age` at
+//! most; none outlives a change that passes the gate: a move, a rename, a deletion counts up when it is sent and when it
+//! was answered, and what was asked for before either does not count.
+
+mod budget;
+mod cache;
+pub mod pinning;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use http::header::{self, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode, Uri, Version, request};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::Notify;
+
+use super::body::RequestBody;
+use super::forward::authorization;
+use super::upstream::via::Authorization;
+use super::upstream::{SendError, Upstream};
+use crate::authz::catalog::Catalog;
+use crate::authz::catalog::lookups::{Answer, CHAIN_MAX, LookupSet};
+use crate::authz::decide::{AskedBy, Asker, Lacks};
+use crate::authz::looked_up::{LookedUp, Thing, Told};
+use crate::authz::reason::Reason;
+use crate::metrics::{GateMetrics, LookedUpAs};
+use budget::Budget;
+pub use cache::Changes;
+use cache::{Cache, Dated};
+
+/// The longest answer that is read. An issue with its project is some hundred bytes, a Slack file with its channels more.
+pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Questions that one worker of a gate asks at one time.
+const ASKED_MAX: usize = 256;
+/// How often a request waits for a question of another's that was broken off.
+const WAITS_MAX: u32 = 4;
+/// How long an answer that there is none counts at most: what is made now is there soon.
+const ABSENT_AGE_MAX: Duration = Duration::from_secs(10);
+/// How old an answer may be where a revocation is limited to containers.
+const URGENT_AGE_MAX: Duration = Duration::from_secs(5);
+/// How long to wait where the product says "too many" and no more.
+const RETRY_AFTER_S: u32 = 5;
+const USER_AGENT: HeaderValue = HeaderValue::from_static("scopegate");
+
+/// How a gate asks.
+#[derive(Debug)]
+pub struct Settings {
+    /// The tenant's own: for callers whose credential cannot carry another request.
+    pub credential: Option<Arc<Authorization>>,
+    /// Questions a second with it.
+    pub per_second: u32,
+    /// For one question, from the connection to the last byte of the answer.
+    pub timeout: Duration,
+    /// How long an answer counts.
+    pub max_fact_age: Duration,
+}
+
+/// What the workers of one gate share.
+#[derive(Debug)]
+pub struct Shared {
+    settings: Settings,
+    changes: Changes,
+    budget: Budget,
+}
+
+impl Shared {
+    pub fn new(settings: Settings) -> Self {
+        Self { budget: Budget::new(settings.per_second), settings, changes: Changes::default() }
+    }
+}
+
+/// The look-ups of one gate on one worker.
+#[derive(Debug)]
+pub struct Lookups {
+    /// `None`: the gate asks nothing (`lookups: off`).
+    shared: Option<Arc<Shared>>,
+    catalog: Arc<Catalog>,
+    metrics: GateMetrics,
+    cache: RefCell<Cache>,
+    asked: RefCell<HashMap<(Asker, Thing), Rc<Question>>>,
+}
+
+/// A question that was asked and not answered yet.
+#[derive(Debug, Default)]
+struct Question {
+    answered: Notify,
+    answer: RefCell<Option<Dated>>,
+}
+
+/// The snapshot moved before a question was sent: the request is judged again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved;
+
+/// Where and how a question goes.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub upstream: &'a Upstream,
+    /// The head of the request that waits.
+    pub head: &'a request::Parts,
+    pub lacks: &'a Lacks,
+    /// By which it was found to lack something.
+    pub generation: u64,
+}
+
+/// Takes a question off the list, answered or not: who waits for it wakes, and asks again if it was broken off.
+struct Asked<'l> {
+    lookups: &'l Lookups,
+    of: (Asker, Thing),
+    question: Rc<Question>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.lookups.asked.borrow_mut().remove(&self.of);
+        self.question.answered.notify_waiters();
+    }
+}
+
+impl Lookups {
+    pub fn new(shared: Option<Arc<Shared>>, catalog: Arc<Catalog>, metrics: GateMetrics) -> Self {
+        Self { shared, catalog, metrics, cache: RefCell::default(), asked: RefCell::default() }
+    }
+
+    /// Whether anything is asked at all.
+    pub fn are_on(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Counts a change as begun, and as ended when what it returns is dropped. `None`: it changes no answer.
+    pub fn changing(&self, changed: LookupSet) -> Option<Box<Changing>> {
+        let shared = self.shared.as_ref().filter(|_| !changed.is_empty())?;
+        shared.changes.count(changed);
+        // Boxed: every request has room for it, and few need it.
+        Some(Box::new(Changing { shared: Arc::clone(shared), changed }))
+    }
+
+    /// Finds out what a request lacks, and adds it to what it is judged by.
+    ///
+    /// # Errors
+    /// The snapshot moved: nothing was found out, and it is to be judged again.
+    pub async fn find(&self, asking: Asking<'_>, looked_up: &mut LookedUp) -> Result<(), Moved> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let lacks = asking.lacks;
+        let each = lacks.things.iter().map(|thing| self.told(shared, asking, thing));
+        let told = join_all(each).await;
+        for (thing, dated) in lacks.things.iter().zip(told) {
+            looked_up.add(&lacks.asker.tenant, thing.clone(), dated?.told);
+        }
+        Ok(())
+    }
+
+    /// What is known of a thing, or found out now.
+    async fn told(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Result<Dated, Moved> {
+        let of = (asking.lacks.asker.clone(), thing.clone());
+        for _ in 0..WAITS_MAX {
+            if let Some(known) = self.known(shared, asking, thing) {
+                self.metrics.looked_up(LookedUpAs::Cached);
+                return Ok(known);
+            }
+            let other = self.asked.borrow().get(&of).map(Rc::clone);
+            let Some(other) = other else {
+                if self.asked.borrow().len() >= ASKED_MAX {
+                    return Ok(self.failed(LookedUpAs::Limited, Reason::Overloaded, None));
+                }
+                let question = Rc::new(Question::default());
+                self.asked.borrow_mut().insert(of.clone(), Rc::clone(&question));
+                let asked = Asked { lookups: self, of, question };
+                let dated = self.find_out(shared, asking, thing).await?;
+                *asked.question.answer.borrow_mut() = Some(dated.clone());
+                return Ok(dated);
+            };
+            // Whoever asked it is on this thread: nothing comes between this look and the wait.
+            other.answered.notified().await;
+            if let Some(dated) = other.answer.borrow().clone() {
+                return Ok(dated);
+            }
+        }
+        Ok(self.failed(LookedUpAs::Failed, Reason::ContainerUnresolved, None))
+    }
+
+    fn known(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Option<Dated> {
+        let most = shared.settings.max_fact_age;
+        let oldest = if asking.lacks.urgent { most.min(URGENT_AGE_MAX) } else { most };
+        let ages = (oldest, oldest.min(ABSENT_AGE_MAX));
+        self.cache.borrow().get(&asking.lacks.asker, thing, ages, &shared.changes)
+    }
+
+    /// Asks, and asks on where a thing lies in another thing. What is found on the way is kept for each.
+    async fn find_out(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Result<Dated, Moved> {
+        let mut way: Vec<(Thing, Dated)> = Vec::new();
+        let mut thing = thing.clone();
+        let mut last = loop {
+            if let Some(known) = self.known(shared, asking, &thing).filter(|_| !way.is_empty()) {
+                break known;
+            }
+            if way.len() >= CHAIN_MAX {
+                break self.failed(LookedUpAs::Failed, Reason::ContainerUnresolved, None);
+            }
+            match self.ask(shared, asking, &thing).await? {
+                (dated, None) => {
+                    way.push((thing, dated.clone()));
+                    break dated;
+                }
+                (dated, Some(next)) => way.push((std::mem::replace(&mut thing, next), dated)),
+            }
+        };
+        let mut cache = self.cache.borrow_mut();
+        let is_told = way.last().is_some_and(|(_, dated)| *dated == last);
+        for (index, (thing, dated)) in way.iter().rev().enumerate() {
+            if index > 0 || !is_told {
+                last = dated.clone().goes_on(last);
+            }
+            cache.keep(&asking.lacks.asker, thing, &last);
+        }
+        Ok(last)
+    }
+
+    /// Asks one question. With what is to be asked next, where the thing lies in another one.
+    async fn ask(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Result<(Dated, Option<Thing>), Moved> {
+        let unresolved = || Ok((self.failed(LookedUpAs::Failed, Reason::ContainerUnresolved, None), None));
+        let Some(lookup) = self.catalog.lookups.get(usize::from(thing.lookup.0)) else { return unresolved() };
+        if !lookup.may_be_called(&thing.name) {
+            return unresolved();
+        }
+        let authorization = match self.authorization(shared, asking) {
+            Ok(authorization) => authorization,
+            Err((counted, reason, retry_after_s)) => return Ok((self.failed(counted, reason, retry_after_s), None)),
+        };
+        let mut dated = Dated::begin(LookupSet::default().with(thing.lookup), &shared.changes);
+        let target = format!("{}{}", asking.lacks.prefix, lookup.target.of(&asking.lacks.asker.tenant, &thing.name));
+        let Ok(uri) = target.parse::<Uri>() else { return unresolved() };
+        let exchanged = tokio::time::timeout(shared.settings.timeout, exchange(asking, uri, authorization)).await;
+        let answer = match exchanged {
+            Err(_) => return unresolved(),
+            Ok(Exchanged::Moved) => return Err(Moved),
+            Ok(Exchanged::Failed) => return unresolved(),
+            Ok(Exchanged::TooMany(retry_after_s)) => {
+                return Ok((self.failed(LookedUpAs::Limited, Reason::RateLimited, Some(retry_after_s)), None));
+            }
+            // The tenant's own credential must not be refused: that is its owner's mistake, and no fact.
+            Ok(Exchanged::Hidden) if asking.lacks.by == AskedBy::Tenant => return unresolved(),
+            Ok(Exchanged::Hidden | Exchanged::Absent) => Answer::Nowhere,
+            Ok(Exchanged::Body(body)) => lookup.read(&self.catalog, &body),
+        };
+        match answer {
+            Answer::In { homes, variants } => {
+                self.metrics.looked_up(LookedUpAs::Found);
+                dated.told = Told::In { homes: homes.into(), variants };
+                Ok((dated, None))
+            }
+            Answer::Nowhere => {
+                self.metrics.looked_up(LookedUpAs::Absent);
+                Ok((dated, None))
+            }
+            Answer::Then { lookup, thing } => Ok((dated, Some(Thing { lookup, name: thing }))),
+            Answer::Unreadable => unresolved(),
+        }
+    }
+
+    /// What the question is asked with, or why it cannot be.
+    fn authorization(
+        &self,
+        shared: &Shared,
+        asking: Asking<'_>,
+    ) -> Result<HeaderValue, (LookedUpAs, Reason, Option<u32>)> {
+        let none = (LookedUpAs::Failed, Reason::ContainerUnresolved, None);
+        match &asking.lacks.by {
+            AskedBy::Caller => {
+                let mut value = asking.head.headers.get(header::AUTHORIZATION).cloned().ok_or(none)?;
+                value.set_sensitive(true);
+                Ok(value)
+            }
+            AskedBy::Secret { scheme, secret } => authorization(*scheme, secret).ok_or(none),
+            AskedBy::Tenant => {
+                let own = shared.settings.credential.as_ref().and_then(|own| own.shown()).ok_or(none)?;
+                if !shared.budget.take(Instant::now()) {
+                    return Err((LookedUpAs::Limited, Reason::RateLimited, Some(1)));
+                }
+                Ok(own)
+            }
+        }
+    }
+
+    fn failed(&self, counted: LookedUpAs, reason: Reason, retry_after_s: Option<u32>) -> Dated {
+        self.metrics.looked_up(counted);
+        Dated::failed(reason, retry_after_s)
+    }
+}
+
+/// A change that is under way.
+#[derive(Debug)]
+pub struct Changing {
+    shared: Arc<Shared>,
+    changed: LookupSet,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.shared.changes.count(self.changed);
+    }
+}
+
+/// What came of one question.
+enum Exchanged {
+    Body(bytes::Bytes),
+    Absent,
+    Hidden,
+    TooMany(u32),
+    Failed,
+    Moved,
+}
+
+async fn exchange(asking: Asking<'_>, uri: Uri, authorization: HeaderValue) -> Exchanged {
+    let mut head = http::Request::new(()).into_parts().0;
+    head.method = Method::GET;
+    head.uri = uri;
+    head.version = Version::HTTP_11;
+    head.headers.insert(header::HOST, asking.upstream.target().host.clone());
+    head.headers.insert(header::USER_AGENT, USER_AGENT);
+    head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    head.headers.insert(header::AUTHORIZATION, authorization);
+    let sent = asking.upstream.send(asking.generation, || head.clone(), RequestBody::Empty, None).await;
+    let response = match sent {
+        Ok(response) => response,
+        Err(SendError::Moved(_)) => return Exchanged::Moved,
+        Err(error) => {
+            tracing::debug!(%error, "a look-up failed");
+            return Exchanged::Failed;
+        }
+    };
+    let (head, body) = response.into_parts();
+    // Read to its end, so that the connection can be used again.
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let is_plain = head.headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes() == b"identity");
+    match (head.status, body) {
+        (StatusCode::OK, Ok(body)) if is_plain => Exchanged::Body(body.to_bytes()),
+        (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Exchanged::Absent,
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Exchanged::Hidden,
+        (StatusCode::TOO_MANY_REQUESTS, _) => Exchanged::TooMany(retry_after(&head.headers)),
+        _ => Exchanged::Failed,
+    }
+}
+
+/// Seconds; a date, or nonsense, is no reason to wait longer than usual.
+fn retry_after(headers: &HeaderMap) -> u32 {
+    let written =
+        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
+    written.map_or(RETRY_AFTER_S, |seconds: u32| seconds.clamp(1, 3_600))
+}
