@@ -119,10 +119,10 @@ fn acts_outside_the_state_folder_stand() {
     let gate = setup.start();
     let words = ["revoke", "--app", "jira/tracker", "--scope", "write:jira-work", "--reason", "x"];
     let act = id_in(&says(run(&gate, &words), 0, &["in force on 1 of 1 gate"]));
+    let before = gate.running().live.load().generation;
     let text = std::fs::read_to_string(gate.path("shared").join(format!("{act}.yaml"))).expect("an act");
     written_by_hand(&gate, text.split_once("revocations:\n").expect("a revocation").1);
     let settled = || gate.running().live.load().states.as_ref().is_some_and(|states| states.whole.is_none());
-    let before = gate.running().live.load().generation;
     wait_until("the policy", || gate.running().live.load().generation > before && settled());
     says(run(&gate, &["suspend", "--app", "jira/tracker", "--reason", "x"]), 0, &["in force on 1 of 1 gate"]);
     assert!(gate.path("shared").join(format!("{act}.yaml")).exists());
