@@ -187,6 +187,8 @@ pub struct Operation {
     /// Every scope in any line, and the guards.
     pub all_scopes: ScopeSet,
     pub touches: Touches,
+    /// The vendor's own rule on containers reaches it, or its description does not say that it does not.
+    pub subject: bool,
     /// The lists of a JSON body in whose items places stand.
     pub items: Box<[items::Items]>,
     /// Those of the catalog's `tenant_arguments` that the vendor describes for this operation.

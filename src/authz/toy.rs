@@ -131,6 +131,7 @@ fn operation(toy: &ToyOperation) -> Operation {
         guards: toy.guards.iter().map(|guard| id(guard)).collect(),
         all_scopes: toy.lines.iter().flat_map(|line| line.scopes).chain(toy.guards).map(|scope| id(scope)).collect(),
         touches: Touches::Tenant { why: "toy".into() },
+        subject: false,
         items: Box::default(),
         tenant_arguments: Box::default(),
         variant_sources: Box::default(),

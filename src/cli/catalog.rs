@@ -11,6 +11,7 @@ use crate::authz::catalog::{Catalog, builtin};
 use crate::import::{self, Combine, DESCRIPTION_BYTES_MAX, Settings, Vendor};
 use crate::problem::{Problem, escaped};
 
+mod coverage;
 mod diff;
 mod links;
 mod view;
@@ -73,8 +74,12 @@ pub struct ShowArgs {
     pub product: String,
     /// The links in its answers instead: which are made to name the gate, which hosts' redirects are followed, and what
     /// stays as it is, with the reason.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "coverage")]
     pub links: bool,
+    /// How the container that a request touches is found instead: operations counted by it, and those that touch the
+    /// whole tenant or nothing, by the reason.
+    #[arg(long)]
+    pub coverage: bool,
     #[arg(long, value_enum, default_value_t = CatalogFormat::Text)]
     pub format: CatalogFormat,
 }
@@ -172,7 +177,8 @@ pub fn list(args: &ListArgs, out: &mut dyn Write) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Shows what each operation of a catalog needs and touches, or what becomes of the links in its answers.
+/// Shows what each operation of a catalog needs and touches, what becomes of the links in its answers, or how
+/// containers are found.
 pub fn show(args: &ShowArgs, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<bool> {
     let catalog = match find(&args.product) {
         Ok(catalog) => catalog,
@@ -181,11 +187,14 @@ pub fn show(args: &ShowArgs, out: &mut dyn Write, errors: &mut dyn Write) -> io:
             return Ok(false);
         }
     };
-    match (args.format, args.links) {
-        (CatalogFormat::Json, false) => writeln!(out, "{}", view::json(&catalog))?,
-        (CatalogFormat::Text, false) => view::table(&catalog, out)?,
-        (CatalogFormat::Json, true) => writeln!(out, "{}", links::json(&catalog))?,
-        (CatalogFormat::Text, true) => links::text(&catalog, out)?,
+    // Both at once are refused where the arguments are read.
+    match (args.format, args.links, args.coverage) {
+        (CatalogFormat::Json, false, false) => writeln!(out, "{}", view::json(&catalog))?,
+        (CatalogFormat::Text, false, false) => view::table(&catalog, out)?,
+        (CatalogFormat::Json, true, _) => writeln!(out, "{}", links::json(&catalog))?,
+        (CatalogFormat::Text, true, _) => links::text(&catalog, out)?,
+        (CatalogFormat::Json, false, true) => writeln!(out, "{}", coverage::json(&catalog))?,
+        (CatalogFormat::Text, false, true) => coverage::text(&catalog, out)?,
     }
     Ok(true)
 }

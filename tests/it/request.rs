@@ -115,6 +115,7 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         all_scopes: ScopeSet::EMPTY,
         items: Items::of(&places),
         touches: Touches::Containers(places.into()),
+        subject: false,
         tenant_arguments: Box::default(),
         variant_sources: variant_sources.into(),
         variants: VariantMask(variants),

@@ -152,6 +152,7 @@ pub struct Operation {
     pub needs: Needs,
     pub guards: Vec<Word>,
     pub touches: Touches,
+    pub subject: bool,
     pub tenant_arguments: Vec<Word>,
     pub variant_sources: Vec<VariantSource>,
     pub websocket: bool,

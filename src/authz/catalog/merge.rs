@@ -148,6 +148,7 @@ impl Merge<'_> {
             needs: needs(&written.needs, overlay),
             guards: words(&written.guards, overlay),
             touches,
+            subject: written.subject,
             tenant_arguments: words(&written.tenant_arguments, overlay),
             variant_sources: self.sources_of(&written.variant_sources, overlay),
             websocket: written.websocket,

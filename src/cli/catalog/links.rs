@@ -74,7 +74,7 @@ fn section(catalog: &Catalog, title: &str, entries: &[LinkEntry], out: &mut dyn 
 }
 
 /// Text in lines of at most [`WIDTH`] columns, below what it speaks of.
-fn folded(text: &str, out: &mut dyn Write) -> io::Result<()> {
+pub fn folded(text: &str, out: &mut dyn Write) -> io::Result<()> {
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
