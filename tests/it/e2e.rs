@@ -9,6 +9,7 @@
 
 mod acts;
 pub mod admin;
+mod every_operation;
 mod hostile;
 mod identity;
 mod jira;

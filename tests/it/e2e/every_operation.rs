@@ -1,0 +1,362 @@
+//! Every operation of every built-in catalog, asked of a running gate: what its catalog says it touches is what a grant
+//! must hold and what a revocation takes. First all that must be refused, and the upstream has seen nothing; then all
+//! that must pass, and it has seen each.
+
+mod apps;
+mod asking;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+
+use scopegate::authz::catalog::{
+    Catalog, KindId, Line, Needs, Operation, PlaceAt, Reading, Touches, VariantMask, VocabularyLines, builtin,
+};
+use scopegate::authz::scope::ScopeId;
+
+use super::*;
+use crate::support::client::Answer;
+use apps::{App, Containers, Terms, document};
+use asking::{Shape, Which, ask, bare_lacks, container, naming_shapes, open_shapes, places};
+
+/// Sent at once on one connection.
+const BATCH: usize = 20;
+/// Clients at a time. The gate has one thread.
+const CLIENTS: usize = 4;
+/// App documents in one policy file.
+const APPS_PER_FILE: usize = 100;
+
+#[test]
+fn every_operation_of_jira() {
+    every_operation("jira", Setup::jira());
+}
+
+#[test]
+fn every_operation_of_confluence() {
+    every_operation("confluence", Setup::confluence());
+}
+
+#[test]
+fn every_operation_of_bitbucket() {
+    every_operation("bitbucket", Setup::bitbucket());
+}
+
+#[test]
+fn every_operation_of_slack() {
+    every_operation("slack", Setup::slack().gate("tenant", "{fixed: acme}"));
+}
+
+#[test]
+fn every_operation_of_buddy() {
+    every_operation("buddy", Setup::buddy());
+}
+
+fn every_operation(product: &str, setup: Setup) {
+    let catalog = builtin::catalog(product).expect("it is built in");
+    let mut plan = Plan { catalog: &catalog, apps: BTreeMap::new(), cases: Vec::new(), counts: BTreeMap::new() };
+    for operation in &catalog.operations {
+        let sort = plan.operation(operation);
+        *plan.counts.entry(sort).or_default() += 1;
+    }
+    // None is left out: of each something was asked.
+    assert_eq!(plan.counts.values().sum::<usize>(), catalog.operations.len());
+    let asked: BTreeSet<&str> = plan.cases.iter().map(|case| &*case.operation).collect();
+    assert_eq!(asked.len(), catalog.operations.len());
+    let gate = plan.policies(setup).start();
+    let (refused, passing): (Vec<Case>, Vec<Case>) = plan.cases.iter().cloned().partition(|case| case.reason.is_some());
+    let mut failures = run(&gate, &refused);
+    assert_eq!(gate.seen(), (0, 0), "the upstream saw something of what was refused: {failures:#?}");
+    failures.extend(run(&gate, &passing));
+    let (wrong, all) = (failures.len(), plan.cases.len());
+    assert!(failures.is_empty(), "{wrong} of {all}: {:#?}", failures.iter().take(20).collect::<Vec<_>>());
+    let mut seen: Vec<String> = gate.upstream.requests().iter().map(|request| request.line().to_owned()).collect();
+    let mut sent: Vec<String> =
+        passing.iter().map(|case| case.text.lines().next().expect("a line").to_owned()).collect();
+    seen.sort_unstable();
+    sent.sort_unstable();
+    assert!(seen == sent, "{} came of the {} that passed", seen.len(), sent.len());
+    plan.judged_as_themselves(&gate);
+    plan.tell(refused.len(), passing.len());
+}
+
+/// What an operation is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sort {
+    Named,
+    Tenant,
+    Nothing,
+    NeedsUnknown,
+}
+
+/// One request, and what must become of it.
+#[derive(Debug, Clone)]
+struct Case {
+    operation: String,
+    about: &'static str,
+    text: String,
+    /// None: it passes.
+    reason: Option<&'static str>,
+    /// The credential can use other lines too, and a refusal may tell what is lacking in one of those.
+    other_lines: bool,
+}
+
+struct Plan<'c> {
+    catalog: &'c Catalog,
+    /// With the number that each has in its name.
+    apps: BTreeMap<App, usize>,
+    cases: Vec<Case>,
+    counts: BTreeMap<Sort, usize>,
+}
+
+impl Plan<'_> {
+    /// What is asked of one operation. Every way to find containers has its arm.
+    fn operation(&mut self, operation: &Operation) -> Sort {
+        if matches!(operation.needs, Needs::Unknown) {
+            for shape in naming_shapes(operation).first().into_iter().chain([&Shape::BARE]) {
+                let reason = Some("unknown_operation");
+                self.case(operation, "needs unknown", shape, &|_| Which::A, &Terms::Whatever, reason);
+            }
+            return Sort::NeedsUnknown;
+        }
+        match &operation.touches {
+            Touches::Nothing { .. } => {
+                self.nothing(operation);
+                Sort::Nothing
+            }
+            Touches::Tenant { .. } => {
+                self.tenant(operation, &Shape::BARE);
+                Sort::Tenant
+            }
+            Touches::Containers(_) => {
+                naming_shapes(operation).iter().for_each(|shape| self.named(operation, shape));
+                open_shapes(operation).iter().for_each(|shape| self.tenant(operation, shape));
+                if bare_lacks(operation) {
+                    self.case(operation, "names none", &Shape::BARE, &|_| Which::A, &Terms::All, Some("bad_request"));
+                }
+                Sort::Named
+            }
+        }
+    }
+
+    fn nothing(&mut self, operation: &Operation) {
+        let one = self.one_container();
+        for (about, terms, reason) in [
+            ("nothing, granted in one container", Terms::In(one.clone()), None),
+            ("nothing, revoked in one container", Terms::RevokedIn(one), None),
+            ("nothing, revoked", Terms::Revoked, Some("scope_revoked")),
+        ] {
+            self.case(operation, about, &Shape::BARE, &|_| Which::A, &terms, reason);
+        }
+    }
+
+    fn tenant(&mut self, operation: &Operation, shape: &Shape) {
+        let one = self.one_container();
+        for (about, terms, reason) in [
+            ("tenant, granted in all", Terms::All, None),
+            ("tenant, limited", Terms::In(one.clone()), Some("container_not_granted")),
+            ("tenant, revoked in one container", Terms::RevokedIn(one), Some("container_revoked")),
+        ] {
+            self.case(operation, about, shape, &|_| Which::A, &terms, reason);
+        }
+    }
+
+    fn named(&mut self, operation: &Operation, shape: &Shape) {
+        let all = places(operation);
+        let in_path = (0..all.len()).filter(|number| matches!(all[*number].at, PlaceAt::Path(_)));
+        let numbers: BTreeSet<usize> = in_path.chain(shape.places.iter().copied()).collect();
+        let catalog = self.catalog;
+        let named = |number: &usize| {
+            let place = &all[*number];
+            (place.kind, container(catalog, place.kind, place.reading, Which::A))
+        };
+        let mut granted = Containers::new();
+        for (kind, name) in numbers.iter().map(named) {
+            granted.entry(kind).or_default().insert(name);
+        }
+        // Whether it can be said of two names that they are not one container's.
+        let told = numbers.iter().all(|number| !matches!(all[*number].reading, Reading::Jql | Reading::Cql));
+        let limited = Terms::In(granted.clone());
+        self.case(operation, "granted", shape, &|_| Which::A, &limited, None);
+        for number in &numbers {
+            let other = |one: usize| if one == *number { Which::B } else { Which::A };
+            // A workspace is the tenant itself.
+            let workspace = self.is_workspace(all[*number].kind);
+            let reason = if workspace { "unknown_tenant" } else { "container_not_granted" };
+            self.case(operation, "another container", shape, &other, &limited, Some(reason));
+            let (kind, name) = named(number);
+            let there = Containers::from([(kind, BTreeSet::from([name]))]);
+            let only = granted == there;
+            let revoked = Terms::RevokedIn(there);
+            self.case(operation, "revoked there", shape, &|_| Which::A, &revoked, Some("container_revoked"));
+            if only && told && !workspace {
+                self.case(operation, "revoked elsewhere", shape, &|_| Which::B, &revoked, None);
+            }
+        }
+    }
+
+    fn is_workspace(&self, kind: KindId) -> bool {
+        &*self.catalog.containers[usize::from(kind.0)].name == "workspace"
+    }
+
+    /// One container of the innermost kind.
+    fn one_container(&self) -> Containers {
+        let kind = KindId(u8::try_from(self.catalog.containers.len() - 1).expect("few kinds"));
+        let readings = self.catalog.operations.iter().flat_map(places).filter(|place| place.kind == kind);
+        let reading = readings.map(|place| place.reading).next().expect("each kind has a place");
+        Containers::from([(kind, BTreeSet::from([container(self.catalog, kind, reading, Which::A)]))])
+    }
+
+    /// For each vocabulary: a kind of credential that can use it, and the scopes of one line for each of these variants.
+    fn needed(&self, operation: &Operation, variants: VariantMask) -> Vec<(String, Vec<ScopeId>)> {
+        let first = || self.catalog.kinds[0].name.to_string();
+        let Needs::Lines(vocabularies) = &operation.needs else { return vec![(first(), vec![self.catalog.gate_call])] };
+        let scopes = |lines: &VocabularyLines| -> Option<Vec<ScopeId>> {
+            let mut needed = BTreeSet::new();
+            for one in variants.each() {
+                let counts = |line: &&Line| line.when.intersects(one);
+                needed.extend(lines.lines.iter().find(counts)?.scopes.iter().copied());
+            }
+            Some(needed.into_iter().collect())
+        };
+        let usable = vocabularies.iter().filter_map(|lines| {
+            let kind = self.catalog.kinds.iter().find(|kind| kind.vocabularies.contains(lines.vocabulary))?;
+            Some((kind.name.to_string(), scopes(lines)?))
+        });
+        usable.collect()
+    }
+
+    /// The variants that a request in this shape may be.
+    fn variants(&self, operation: &Operation, shape: &Shape) -> VariantMask {
+        let all = places(operation);
+        let sources = operation.variant_sources.iter().map(|source| source.absent.0);
+        let said = sources.fold(operation.variants.0, |may_be, absent| may_be & absent);
+        let channel = shape.places.iter().any(|number| all[*number].reading == Reading::Conversation);
+        // `C…` is public, where the gate reads it so.
+        let public = self.catalog.variants.iter().position(|name| &**name == "public");
+        match (operation.variants, public) {
+            (VariantMask::ALL, _) => VariantMask(1),
+            (_, Some(bit)) if channel && !shape.open => VariantMask(said & 1 << bit),
+            _ => VariantMask(said),
+        }
+    }
+
+    /// Asks the same of one app for each vocabulary: it is granted what that vocabulary's line needs, and no more.
+    fn case(
+        &mut self,
+        operation: &Operation,
+        about: &'static str,
+        shape: &Shape,
+        which: &dyn Fn(usize) -> Which,
+        terms: &Terms,
+        reason: Option<&'static str>,
+    ) {
+        let needed = match operation.needs {
+            Needs::Unknown => vec![(self.catalog.kinds[0].name.to_string(), Vec::new())],
+            Needs::None { .. } | Needs::Lines(_) => self.needed(operation, self.variants(operation, shape)),
+        };
+        assert!(!needed.is_empty(), "no credential can ask for {}", operation.id);
+        let mut kinds = BTreeSet::new();
+        for (kind, mut scopes) in needed {
+            let other_lines = !kinds.insert(kind.clone());
+            scopes.extend(operation.guards.iter().copied());
+            let next = self.apps.len();
+            let number = *self.apps.entry((kind, scopes, terms.clone())).or_insert(next);
+            let text = ask(self.catalog, operation, shape, which).bearer(&format!("app{number}")).text();
+            self.cases.push(Case { operation: operation.id.to_string(), about, text, reason, other_lines });
+        }
+    }
+
+    /// The apps as policy documents.
+    fn policies(&self, mut setup: Setup) -> Setup {
+        let documents: Vec<String> =
+            self.apps.iter().map(|(app, number)| document(self.catalog, app, *number)).collect();
+        for (index, some) in documents.chunks(APPS_PER_FILE).enumerate() {
+            setup = setup.policy(&format!("{index}.yaml"), &some.join("---\n"));
+        }
+        setup
+    }
+
+    /// Each request was judged as the operation that it was made from, and as no other.
+    fn judged_as_themselves(&self, gate: &Gate) {
+        let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
+        // What is refused for its tenant or for what cannot be read is told without its operation.
+        let without = ["unknown_tenant", "bad_request"];
+        let told = |case: &&Case| !case.reason.is_some_and(|reason| without.contains(&reason));
+        for case in self.cases.iter().filter(told) {
+            *asked.entry(&case.operation).or_default() += 1;
+        }
+        let lines = gate.log.lines(self.cases.len());
+        let mut judged: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in lines.iter().filter(|line| !without.iter().any(|reason| line["reason"] == **reason)) {
+            *judged.entry(line["operation"].as_str().unwrap_or("none")).or_default() += 1;
+        }
+        for (operation, count) in &asked {
+            assert_eq!(judged.get(operation), Some(count), "{operation}");
+        }
+        assert_eq!(judged.len(), asked.len());
+    }
+
+    /// Said past the harness, which keeps what a test prints to itself.
+    fn tell(&self, refused: usize, passed: usize) {
+        let count = |sort| self.counts.get(&sort).copied().unwrap_or_default();
+        let line = format!(
+            "{}: {} operations: {} named, {} tenant, {} nothing, {} needs unknown; {} apps, {refused} requests refused, \
+             {passed} passed\n",
+            self.catalog.product,
+            self.catalog.operations.len(),
+            count(Sort::Named),
+            count(Sort::Tenant),
+            count(Sort::Nothing),
+            count(Sort::NeedsUnknown),
+            self.apps.len(),
+        );
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Asks everything, and says what came out otherwise.
+fn run(gate: &Gate, cases: &[Case]) -> Vec<String> {
+    let share = cases.len().div_ceil(CLIENTS).max(1);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = cases.chunks(share).map(|share| scope.spawn(|| converse(gate, share))).collect();
+        clients.into_iter().flat_map(|client| client.join().expect("no client panics")).collect()
+    })
+}
+
+fn converse(gate: &Gate, cases: &[Case]) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut client = gate.connect();
+    // Nothing is sent behind a body: the gate closes where it refuses before it has read one.
+    let is_end = |case: &Case| !case.text.ends_with("\r\n\r\n");
+    for batch in cases.chunks(BATCH).flat_map(|batch| batch.split_inclusive(is_end)) {
+        let mut left = batch;
+        while !left.is_empty() {
+            client.send(&left.iter().map(|case| &*case.text).collect::<String>());
+            while let Some((case, rest)) = left.split_first() {
+                let answer = client.answer();
+                failures.extend(case.otherwise(&answer));
+                left = rest;
+                if answer.field("connection") == Some("close") {
+                    client = gate.connect();
+                    break;
+                }
+            }
+        }
+    }
+    failures
+}
+
+impl Case {
+    /// What came, where another answer is due.
+    fn otherwise(&self, answer: &Answer) -> Option<String> {
+        let told = answer.reason();
+        let as_due = match (self.reason, told) {
+            (None, None) => answer.status == 200 && answer.body == "ok",
+            (Some("container_not_granted"), Some("missing_scope")) if self.other_lines => true,
+            (Some(due), Some(told)) => due == told && answer.has("x-scopegate-decision: "),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let Self { operation, about, text, reason, .. } = self;
+        let came = || format!("{operation}: {about}: {reason:?} is due, {} {told:?} came: {text:?}", answer.status);
+        (!as_due).then(came)
+    }
+}

@@ -1,0 +1,289 @@
+//! Requests made from a catalog alone: each place of an operation is filled as the catalog says that it is read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use scopegate::authz::catalog::{Absent, Catalog, KindId, Operation, Place, PlaceAt, Reading, Touches};
+use serde_json::{Value, json};
+
+use crate::support::gate::Ask;
+
+/// Which of the two containers of a kind a place names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    A,
+    B,
+}
+
+/// How the arguments of an operation are sent that takes them anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Query,
+    Form,
+    Json,
+}
+
+/// The places of an operation that one request fills; the others stay empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// By their number in the operation. None: it names nothing, as far as its path allows.
+    pub places: Vec<usize>,
+    pub encoding: Encoding,
+    /// More is reached than the places name.
+    pub open: bool,
+}
+
+impl Shape {
+    /// Nothing is named, unless the path alone names it.
+    pub const BARE: Self = Self { places: Vec::new(), encoding: Encoding::Query, open: true };
+}
+
+pub fn places(operation: &Operation) -> &[Place] {
+    match &operation.touches {
+        Touches::Containers(places) => places,
+        Touches::Nothing { .. } | Touches::Tenant { .. } => &[],
+    }
+}
+
+/// What a kind's two containers are called, by name and by id.
+fn words(product: &str, kind: &str) -> ([&'static str; 2], [&'static str; 2]) {
+    match (product, kind) {
+        ("jira", "project") | ("confluence", "space") => (["AAA", "BBB"], ["1001", "1002"]),
+        ("bitbucket" | "buddy", "workspace") => (["acme", "other"], ["", ""]),
+        ("bitbucket" | "buddy", "project") => (["AAA", "BBB"], ["", ""]),
+        ("bitbucket", "repository") => (["aaa", "bbb"], ["", ""]),
+        ("buddy", "pipeline") => (["", ""], ["1001", "1002"]),
+        ("slack", "channel") => (["", ""], ["C0AAA", "C0BBB"]),
+        other => panic!("what are containers called of {other:?}?"),
+    }
+}
+
+/// What a policy calls the container that is named at places of this reading.
+pub fn container(catalog: &Catalog, kind: KindId, reading: Reading, which: Which) -> &'static str {
+    let of_kind = &catalog.containers[usize::from(kind.0)];
+    let (names, ids) = words(&catalog.product, &of_kind.name);
+    // Where some places tell keys from ids, the others hold ids.
+    let tells = catalog.operations.iter().flat_map(places).any(|one| one.kind == kind && one.reading == Reading::Key);
+    let words = match reading {
+        Reading::Key | Reading::IssueKey | Reading::MoveTarget | Reading::Jql | Reading::Cql => names,
+        Reading::Conversation => ids,
+        Reading::Container if tells || of_kind.key.is_none() => ids,
+        Reading::Container => names,
+    };
+    words[usize::from(which == Which::B)]
+}
+
+/// The text that stands at a place.
+fn text(catalog: &Catalog, place: &Place, which: Which) -> String {
+    let name = container(catalog, place.kind, place.reading, which);
+    match place.reading {
+        _ if place.present_is_tenant => "7".to_owned(),
+        Reading::Container | Reading::Key | Reading::Conversation => name.to_owned(),
+        Reading::IssueKey => format!("{name}-1"),
+        Reading::MoveTarget => format!("{name},10001"),
+        Reading::Jql => format!("project = {name}"),
+        Reading::Cql => format!("space = {name}"),
+    }
+}
+
+/// The shapes in which an operation names its containers: one for each place, beside those that may not be left out.
+pub fn naming_shapes(operation: &Operation) -> Vec<Shape> {
+    let mut shapes = Vec::new();
+    for (number, _) in places(operation).iter().enumerate().filter(|(_, place)| !place.present_is_tenant) {
+        shapes.extend(with(operation, Some(number)));
+    }
+    shapes.dedup();
+    shapes
+}
+
+/// The shapes in which an operation that names containers reaches the tenant all the same.
+pub fn open_shapes(operation: &Operation) -> Vec<Shape> {
+    let all = places(operation);
+    let mut shapes = Vec::new();
+    if !all.is_empty() && all.iter().all(|place| place.absent != Absent::Deny) {
+        shapes.push(Shape::BARE);
+    }
+    // One of several is left out, and then lies anywhere.
+    for (number, _) in all.iter().enumerate().filter(|(_, place)| place.absent == Absent::Tenant) {
+        for shape in with(operation, None) {
+            let places: Vec<usize> = shape.places.into_iter().filter(|other| *other != number).collect();
+            if !places.is_empty() {
+                shapes.push(Shape { places, open: true, ..shape });
+            }
+        }
+    }
+    for (number, _) in all.iter().enumerate().filter(|(_, place)| place.present_is_tenant) {
+        for first in naming_shapes(operation).into_iter().take(1) {
+            let places = first.places.into_iter().filter(|other| {
+                // Two names of one container are another matter.
+                all[*other].group.is_none() || all[*other].group != all[number].group
+            });
+            shapes.push(Shape { places: places.chain([number]).collect(), encoding: first.encoding, open: true });
+        }
+    }
+    shapes
+}
+
+/// Whether something must be named elsewhere than in the path: the bare shape lacks it.
+pub fn bare_lacks(operation: &Operation) -> bool {
+    let in_path = |place: &Place| matches!(place.at, PlaceAt::Path(_));
+    places(operation).iter().any(|place| place.absent == Absent::Deny && !in_path(place))
+}
+
+/// The places that may not be left out and one more, in every encoding that the product reads.
+fn with(operation: &Operation, one: Option<usize>) -> Vec<Shape> {
+    let all = places(operation);
+    let needed = |number: &usize| all[*number].absent != Absent::Skip || Some(*number) == one;
+    let places: Vec<usize> = (0..all.len()).filter(needed).collect();
+    let any = places.iter().any(|number| matches!(all[*number].at, PlaceAt::Argument(_)));
+    let encodings: &[Encoding] = match (any, operation.reads_json) {
+        (false, _) => &[Encoding::Query],
+        (true, false) => &[Encoding::Query, Encoding::Form],
+        (true, true) => &[Encoding::Query, Encoding::Form, Encoding::Json],
+    };
+    encodings.iter().map(|encoding| Shape { places: places.clone(), encoding: *encoding, open: false }).collect()
+}
+
+/// What is put together for one request.
+#[derive(Default)]
+struct Parts {
+    path: BTreeMap<u8, String>,
+    query: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    form: Vec<(String, String)>,
+    fields: Vec<(String, String)>,
+    body: Value,
+}
+
+/// The request of an operation in one shape; `which` says what each place names.
+pub fn ask(catalog: &Catalog, operation: &Operation, shape: &Shape, which: &dyn Fn(usize) -> Which) -> Ask {
+    let mut parts = Parts::default();
+    let all = places(operation);
+    // What stands in the path is there in every shape.
+    let in_path = (0..all.len()).filter(|number| matches!(all[*number].at, PlaceAt::Path(_)));
+    let mut numbers: Vec<usize> = in_path.chain(shape.places.iter().copied()).collect();
+    // Keys come before what stands below them.
+    numbers.sort_by_key(|number| !matches!(all[*number].at, PlaceAt::Keys(_)));
+    for number in numbers {
+        let place = &all[number];
+        match &place.at {
+            // Where something of the tenant's stands below it, an object is due.
+            PlaceAt::Body(pointer) if is_around_a_tenant(operation, pointer) => {
+                put(&mut parts.body, pointer, json!({}))
+            }
+            at => parts.fill(at, text(catalog, place, which(number)), shape.encoding),
+        }
+    }
+    let mut target = base(catalog, operation).to_owned() + &path(&operation.template, &parts.path);
+    for (index, (name, value)) in parts.query.iter().enumerate() {
+        let _ = write!(target, "{}{}={}", if index == 0 { '?' } else { '&' }, encoded(name), encoded(value));
+    }
+    let method = if shape.encoding == Encoding::Query { operation.method.as_str() } else { "POST" };
+    let ask = parts.headers.iter().fold(Ask::new(method, &target), |ask, (name, value)| ask.with(name, value));
+    match (&parts.body, &*parts.form, &*parts.fields) {
+        (Value::Null, [], []) => ask,
+        (body, [], []) => ask.json(&body.to_string()),
+        (Value::Null, form, []) => {
+            let pairs = form.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+            ask.form(&pairs.collect::<Vec<_>>().join("&"))
+        }
+        (Value::Null, [], fields) => multipart(ask, fields),
+        _ => panic!("{} is sent in bodies of two types", operation.id),
+    }
+}
+
+fn is_around_a_tenant(operation: &Operation, pointer: &str) -> bool {
+    operation.tenant_arguments.iter().any(|argument| match &argument.at {
+        PlaceAt::Body(below) => below.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/')),
+        _ => false,
+    })
+}
+
+impl Parts {
+    fn fill(&mut self, at: &PlaceAt, text: String, encoding: Encoding) {
+        match at {
+            PlaceAt::Path(index) => {
+                self.path.insert(*index, text);
+            }
+            PlaceAt::Query(name) => self.query.push((name.to_string(), text)),
+            PlaceAt::Header(name) => self.headers.push((name.to_string(), text)),
+            PlaceAt::Body(pointer) | PlaceAt::InItems { pointer, keys: false } => {
+                put(&mut self.body, pointer, Value::from(text));
+            }
+            PlaceAt::Keys(pointer) | PlaceAt::InItems { pointer, keys: true } => {
+                put(&mut self.body, &format!("{pointer}/{}", text.replace('~', "~0").replace('/', "~1")), json!({}));
+            }
+            PlaceAt::Multipart(name) => self.fields.push((name.to_string(), text)),
+            PlaceAt::Argument(name) => match encoding {
+                Encoding::Query => self.query.push((name.to_string(), text)),
+                Encoding::Form => self.form.push((name.to_string(), text)),
+                Encoding::Json => put(&mut self.body, &format!("/{name}"), Value::from(text)),
+            },
+        }
+    }
+}
+
+/// Puts a value at a JSON pointer; a `*` is the one item of a list, or the one member that an object has already.
+fn put(mut node: &mut Value, pointer: &str, value: Value) {
+    for token in pointer.split('/').skip(1) {
+        let known = node.as_object().and_then(|object| object.keys().next().cloned());
+        node = match (token, known) {
+            ("*", Some(member)) => &mut node[&member],
+            ("*", None) => {
+                if node.is_null() {
+                    *node = json!([null]);
+                }
+                &mut node[0]
+            }
+            (token, _) => &mut node[token.replace("~1", "/").replace("~0", "~")],
+        };
+    }
+    *node = value;
+}
+
+fn multipart(ask: Ask, fields: &[(String, String)]) -> Ask {
+    let mut body = String::new();
+    for (name, value) in fields {
+        let _ = write!(body, "--part\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    }
+    ask.with("content-type", "multipart/form-data; boundary=part").body(&(body + "--part--\r\n"))
+}
+
+fn base(catalog: &Catalog, operation: &Operation) -> &'static str {
+    match &*catalog.product {
+        "jira" if !operation.template.starts_with("/rest/") => "/rest/api/3",
+        "slack" => "/api",
+        "bitbucket" => "/2.0",
+        _ => "",
+    }
+}
+
+/// A template with its parameters filled in; what is no place holds what no literal of the catalog is.
+fn path(template: &str, values: &BTreeMap<u8, String>) -> String {
+    let mut pieces = template.split('{');
+    let mut path = pieces.next().unwrap_or_default().to_owned();
+    let mut index = 0;
+    for piece in pieces {
+        let (name, literal) = piece.split_once('}').expect("a parameter ends");
+        let tenant = if name == "tenant" { "acme" } else { "~7" };
+        path.push_str(values.get(&index).map_or(tenant, |value| value));
+        path.push_str(literal);
+        // What stands for several segments has no number.
+        index += u8::from(!name.starts_with('+'));
+    }
+    path
+}
+
+/// Percent-encoded, all but letters and digits.
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
