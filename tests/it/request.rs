@@ -8,6 +8,7 @@ mod identity;
 mod lenient;
 mod locate;
 mod path;
+mod readers;
 
 use std::sync::Arc;
 
