@@ -30,7 +30,7 @@ fn ids_of_all(entries: &Value) -> Vec<String> {
 }
 
 /// The catalog as the import wrote it, before the overlay.
-fn written(product: &str) -> CatalogFile {
+pub fn written(product: &str) -> CatalogFile {
     let name = scopegate::problem::file_name(format!("config/catalogs/{product}.yaml"));
     file::catalog(&name, &std::fs::read_to_string(root().join(&*name)).unwrap()).unwrap()
 }
@@ -130,7 +130,7 @@ fn below_a_container_in_the_path_it_is_found() {
 }
 
 /// A name in lower case, without what parts its words.
-fn plain(name: &str) -> String {
+pub fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
@@ -153,7 +153,7 @@ fn in_path(template: &str) -> Vec<String> {
 
 /// The names by which operations of this catalog name containers: of parameters in paths and queries, of arguments, and
 /// the last word of pointers into bodies (`/fields/project/key`: `project`).
-fn names_of_containers(catalog: &Catalog, written: &CatalogFile) -> BTreeSet<String> {
+pub fn names_of_containers(catalog: &Catalog, written: &CatalogFile) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = catalog.containers.iter().map(|kind| plain(&kind.name)).collect();
     for operation in &written.operations {
         let Some(TouchesFile::Places(places)) = &operation.touches else { continue };
