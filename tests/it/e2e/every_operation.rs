@@ -239,7 +239,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Asks the same of one app for each vocabulary: it is granted what that vocabulary's line needs, and no more.
+    /// Asks the same of one app for each vocabulary and each scope that its terms may take: it is granted what that
+    /// vocabulary's line needs, and no more.
     fn case(
         &mut self,
         operation: &Operation,
@@ -254,14 +255,22 @@ impl Plan<'_> {
             Needs::None { .. } | Needs::Lines(_) => self.needed(operation, self.variants(operation, shape)),
         };
         assert!(!needed.is_empty(), "no credential can ask for {}", operation.id);
+        let text = ask(self.catalog, operation, shape, which);
         let mut kinds = BTreeSet::new();
         for (kind, mut scopes) in needed {
             let other_lines = !kinds.insert(kind.clone());
             scopes.extend(operation.guards.iter().copied());
-            let next = self.apps.len();
-            let number = *self.apps.entry((kind, scopes, terms.clone())).or_insert(next);
-            let text = ask(self.catalog, operation, shape, which).bearer(&format!("app{number}")).text();
-            self.cases.push(Case { operation: operation.id.to_string(), about, text, reason, other_lines });
+            let takes: Vec<Option<ScopeId>> = match terms {
+                Terms::RevokedIn(_) | Terms::Revoked => revocable(operation, &scopes).into_iter().map(Some).collect(),
+                Terms::In(_) | Terms::All | Terms::Whatever => vec![None],
+            };
+            for revoked in takes {
+                let app = App { kind: kind.clone(), scopes: scopes.clone(), terms: terms.clone(), revoked };
+                let next = self.apps.len();
+                let number = *self.apps.entry(app).or_insert(next);
+                let text = text.clone().bearer(&format!("app{number}")).text();
+                self.cases.push(Case { operation: operation.id.to_string(), about, text, reason, other_lines });
+            }
         }
     }
 
@@ -311,6 +320,20 @@ impl Plan<'_> {
         );
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
+}
+
+/// Scopes each of which, revoked, takes an operation from whoever was granted these: one of them, its guards, and one of
+/// every vocabulary that has a single line, whether or not the credential can use it.
+fn revocable(operation: &Operation, granted: &[ScopeId]) -> BTreeSet<ScopeId> {
+    let mut scopes: BTreeSet<ScopeId> = granted.first().into_iter().chain(&operation.guards).copied().collect();
+    if let Needs::Lines(vocabularies) = &operation.needs {
+        for lines in vocabularies {
+            if let [Line { scopes: only, when: VariantMask::ALL }] = &*lines.lines {
+                scopes.extend(only.first());
+            }
+        }
+    }
+    scopes
 }
 
 /// Asks everything, and says what came out otherwise.

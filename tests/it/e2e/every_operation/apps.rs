@@ -18,19 +18,28 @@ pub enum Terms {
     In(Containers),
     /// Granted everywhere.
     All,
-    /// Granted everywhere, and the first scope revoked in these.
+    /// Granted everywhere, and one scope revoked in these.
     RevokedIn(Containers),
-    /// Granted everywhere, and the first scope revoked everywhere.
+    /// Granted everywhere, and one scope revoked everywhere.
     Revoked,
     /// Whatever there is to grant, by scope and by the operation's name.
     Whatever,
 }
 
-/// An app: the kind of its credential, the scopes that are granted to it, and how.
-pub type App = (String, Vec<ScopeId>, Terms);
+/// An app, and what is written about it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct App {
+    /// Of its credential.
+    pub kind: String,
+    pub scopes: Vec<ScopeId>,
+    pub terms: Terms,
+    /// What is revoked, if anything is.
+    pub revoked: Option<ScopeId>,
+}
 
 /// Its policy document; its name, which is its token too, has this number.
-pub fn document(catalog: &Catalog, (kind, scopes, terms): &App, number: usize) -> String {
+pub fn document(catalog: &Catalog, app: &App, number: usize) -> String {
+    let App { kind, scopes, terms, revoked } = app;
     let quoted = |scopes: &[ScopeId]| {
         let names = scopes.iter().map(|scope| format!("'{}'", catalog.scope_name(*scope)));
         names.collect::<Vec<_>>().join(", ")
@@ -39,8 +48,8 @@ pub fn document(catalog: &Catalog, (kind, scopes, terms): &App, number: usize) -
     // `gate:call` is held where any other scope is.
     let call = catalog.gate_call;
     let granted: Vec<ScopeId> = scopes.iter().map(|scope| if *scope == call { vendor } else { *scope }).collect();
-    let first = quoted(&scopes[..scopes.len().min(1)]);
-    let (granted, area, revoked) = match terms {
+    let taken = quoted(revoked.as_slice());
+    let (granted, area, revoked_in) = match terms {
         Terms::In(containers) => (quoted(&granted), area_of(catalog, containers), None),
         Terms::All => (quoted(&granted), "all".to_owned(), None),
         Terms::RevokedIn(containers) => (quoted(&granted), "all".to_owned(), Some(area_of(catalog, containers))),
@@ -57,8 +66,8 @@ pub fn document(catalog: &Catalog, (kind, scopes, terms): &App, number: usize) -
         let ids: Vec<String> = unknown.map(|one| format!("'{}'", one.id)).collect();
         let _ = writeln!(rules, "  - {{operations: [{}], actors: [app, user], in: all}}", ids.join(", "));
     }
-    if let Some(area) = revoked {
-        let _ = writeln!(rules, "revocations: [{{scopes: [{first}], in: {area}, reason: SEC-1}}]");
+    if let Some(area) = revoked_in {
+        let _ = writeln!(rules, "revocations: [{{scopes: [{taken}], in: {area}, reason: SEC-1}}]");
     }
     product_app(&catalog.product, &format!("app{number}"), kind, &rules)
 }
