@@ -54,6 +54,11 @@ with checks.check("writes: a message as JSON, a reaction as a form"):
     equal(kinds["/api/chat.postMessage"], "application/json")
     equal(kinds["/api/reactions.add"], "application/x-www-form-urlencoded")
 
+with checks.check("a direct message is opened with people, by whoever may write to one and to several"):
+    equal(bot.conversations_open(users="U0LEE")["channel"]["id"], "D0LEE")
+    equal(bot.conversations_open(users=["U0LEE", "U0KIM"])["channel"]["id"], "D0LEE")
+    refused(dana.conversations_open, "not_allowed_token_type", users="U0LEE")
+
 with checks.check("a file is uploaded by who may have a bearer URL, and by nobody else"):
     done = bot.files_upload_v2(channel="C0HELP", filename="screen.txt", content="a screenshot")
     equal(bot.files_info(file=done["files"][0]["id"])["file"]["name"], "screen.txt")

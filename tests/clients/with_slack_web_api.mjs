@@ -75,6 +75,11 @@ await checks.check('writes, always as a form: a message, blocks, a reaction', as
   assert.deepEqual([...kinds], ['application/x-www-form-urlencoded'])
 })
 
+await checks.check('a direct message is opened with people, by whoever may write to one and to several', async () => {
+  assert.equal((await bot.conversations.open({ users: 'U0LEE,U0KIM' })).channel.id, 'D0LEE')
+  await refused('not_allowed_token_type', () => dana.conversations.open({ users: 'U0LEE' }))
+})
+
 await checks.check('a file is uploaded by who may have a bearer URL, and by nobody else', async () => {
   const upload = (filename) => bot.filesUploadV2({ channel_id: 'C0HELP', filename, content: 'a screenshot' })
   const done = await upload('screen.txt')

@@ -8,6 +8,7 @@
     reason = "a test may stop at a surprise"
 )]
 
+mod assist;
 mod bundle;
 mod change;
 mod diff;

@@ -45,6 +45,7 @@ class Slack:
             "conversations.list": lambda user, asked: _page(asked, "channels", [self._channel(id) for id in CHANNELS]),
             "conversations.history": self._history,
             "conversations.info": lambda user, asked: {"channel": self._channel(asked["channel"])},
+            "conversations.open": lambda user, asked: {"channel": {"id": "D0LEE"}},
             "users.list": lambda user, asked: _page(asked, "members", [self._user(id) for id in USERS]),
             "users.info": lambda user, asked: {"user": self._user(asked["user"])},
             "team.info": lambda user, asked: {"team": {"id": TEAM, "name": "Acme Corp", "domain": "acme"}},

@@ -302,7 +302,8 @@ fn slacks_scopes_are_the_descriptions_in_every_method() {
     let described = described(SLACK);
     let described = described.as_object().unwrap();
     assert_eq!(described.len(), 322);
-    for (name, method) in described.iter().filter(|(name, _)| *name != "assistant.search.context") {
+    let corrected = ["assistant.search.context", "conversations.open"];
+    for (name, method) in described.iter().filter(|(name, _)| !corrected.contains(&name.as_str())) {
         for vocabulary in ["bot", "user", "configuration"] {
             let stated: BTreeSet<String> = words(&method["scope"][vocabulary]).collect();
             let lines = lines(&slack, name, vocabulary);
