@@ -33,7 +33,8 @@ export class Checks {
     } catch (error) {
       this.#failed += 1
       console.log(`FAILED  ${this.#sdk}: ${fact}`)
-      console.error(`${fact}\n${error.stack}\n`)
+      // Some SDKs throw what is no error.
+      console.error(`${fact}\n${error.stack ?? JSON.stringify(error)}\n`)
     }
   }
 

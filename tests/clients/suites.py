@@ -19,12 +19,15 @@ from pathlib import Path
 
 import processes
 from gate import NEVER_SETTLED, SETTLE, Gate, mint
+from stub.bitbucket import Bitbucket
+from stub.confluence import Confluence
 from stub.files import Files
+from stub.github import GitHub
 from stub.jira import Jira
 from stub.server import Control, Request, Vendor
 from stub.slack import Slack
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 # The longest script takes about 20 s, most of it waiting as long as the gate's `Retry-After` says.
 SCRIPT_MAX_S = 120
 # What a script puts into each write that must be refused; it must be in nothing that the vendor's host saw.
@@ -45,9 +48,15 @@ SUITES = [
     Suite("jira", "jira", "with_jira.py"),
     Suite("atlassian-python-api", "jira", "with_atlassian_python_api.py"),
     Suite("jira.js", "jira", "with_jira_js.mjs"),
+    Suite("atlassian-python-api:confluence", "confluence", "with_atlassian_python_api_confluence.py"),
+    Suite("confluence.js", "confluence", "with_confluence_js.mjs"),
+    Suite("atlassian-python-api:bitbucket", "bitbucket", "with_atlassian_python_api_bitbucket.py"),
+    Suite("bitbucket", "bitbucket", "with_bitbucket.mjs"),
+    Suite("PyGithub", "github", "with_pygithub.py"),
+    Suite("@octokit/rest", "github", "with_octokit_rest.mjs"),
 ]
 
-# The real credentials. Only the gate and the vendor's host know them.
+# The real credentials. Only the gate and the vendor's host know them. One with a colon is shown as Basic.
 REAL = {
     "jira": {
         "timetracker": "real-timetracker",
@@ -57,12 +66,26 @@ REAL = {
         "scribe_dana": "real-scribe-dana",
     },
     "slack": {"bot": "xoxb-real-bot", "dana": "xoxp-real-dana"},
+    "confluence": {
+        "docs": "real-docs",
+        "editor": "editor@example.com:real-editor",
+        "filer": "filer@example.com:real-filer",
+        "reader": "real-reader",
+    },
+    "bitbucket": {"builder": "real-builder", "porter": "porter@example.com:real-porter", "reader": "real-reader"},
+    "github": {"builder": "real-builder", "triage": "real-triage", "reader": "real-reader"},
 }
 # A secret that app and product share. It signs, and is never sent.
 SHARED_SECRET = "the shared secret of the installation"
-TENANTS = {"jira": "acme", "slack": "T024BE7LD"}
-# A host that Jira redirects to, and that the built-in catalog lists.
-MEDIA_HOST = "api.media.atlassian.com"
+TENANTS = {"jira": "acme", "slack": "T024BE7LD", "confluence": "acme", "bitbucket": "acme", "github": "acme"}
+# A host that the product redirects to, and that the built-in catalog lists.
+MEDIA_HOSTS = {
+    "jira": "api.media.atlassian.com",
+    "confluence": "api.media.atlassian.com",
+    "bitbucket": "bbuseruploads.s3.amazonaws.com",
+}
+# Products whose scripts reach a host for files that no catalog lists.
+WITH_FILES = ("jira", "slack")
 
 
 def certificate(folder: Path, host: str) -> tuple[Path, Path]:
@@ -77,12 +100,21 @@ def certificate(folder: Path, host: str) -> tuple[Path, Path]:
 
 def vendor_of(product: str, files: Vendor, media: Vendor) -> Vendor:
     real = REAL[product]
-    if product == "slack":
-        users = {real["bot"]: "U0ASSIST", real["dana"]: "U0DANA"}
-        return Vendor(lambda origin: Slack(origin, files.product, users))
-    basic = [real["reporter"]]
+    basic = [credential for credential in real.values() if ":" in credential]
     bearer = [credential for credential in real.values() if credential not in basic]
-    return Vendor(lambda origin: Jira(origin, (files.product, media.product), bearer, basic, jwt=True))
+    match product:
+        case "slack":
+            users = {real["bot"]: "U0ASSIST", real["dana"]: "U0DANA"}
+            return Vendor(lambda origin: Slack(origin, files.product, users))
+        case "jira":
+            return Vendor(lambda origin: Jira(origin, (files.product, media.product), bearer, basic, jwt=True))
+        case "confluence":
+            return Vendor(lambda origin: Confluence(origin, media.product, bearer, basic, jwt=True))
+        case "bitbucket":
+            return Vendor(lambda origin: Bitbucket(origin, media.product, bearer, basic))
+        case "github":
+            return Vendor(lambda origin: GitHub(origin, bearer))
+    raise ValueError(product)
 
 
 class Run:
@@ -108,15 +140,18 @@ class Run:
     def _in(self, folder: Path):
         product = self.suite.product
         files = Vendor(Files)
-        listed = certificate(folder, MEDIA_HOST)
-        media = Vendor(lambda origin: Files(origin, MEDIA_HOST), tls=listed)
+        # A product without such a host has one that nobody goes to.
+        media_host = MEDIA_HOSTS.get(product, "media.invalid")
+        listed = certificate(folder, media_host)
+        media = Vendor(lambda origin: Files(origin, media_host), tls=listed)
         vendor = vendor_of(product, files, media)
         control = Control(vendor)
         minted = {name: mint(self.program, f"{product}/{name}", TENANTS[product]) for name in REAL[product]}
         keys = {name: key for name, (key, _) in minted.items()}
         filled = {name.upper(): digest for name, (_, digest) in minted.items()}
-        filled |= {"ORIGIN": vendor.origin, "MEDIA_HOST": MEDIA_HOST, "MEDIA": f"127.0.0.1:{media.port}"}
-        secrets = REAL[product] | {"gantt": SHARED_SECRET, "media.pem": listed[0].read_text()}
+        filled |= {"ORIGIN": vendor.origin, "MEDIA_HOST": media_host, "MEDIA": f"127.0.0.1:{media.port}"}
+        filled["CATALOG"] = str(HERE / "config" / f"{product}.catalog.yaml")
+        secrets = REAL[product] | {"shared": SHARED_SECRET, "media.pem": listed[0].read_text()}
         gates = []
         try:
             for name, settle in (("gate", SETTLE), ("unready", NEVER_SETTLED)):
@@ -138,8 +173,10 @@ class Run:
                     "never": NEVER,
                 }
             )
-            self._look(vendor, files, list(keys.values()))
-            if product == "jira":
+            self._look(vendor, list(keys.values()))
+            if product in WITH_FILES:
+                self._look_at_files(files)
+            if product in MEDIA_HOSTS:
                 self._look_at_listed(media)
         finally:
             codes = [gate.stop() for gate in gates]
@@ -167,15 +204,19 @@ class Run:
         elif code != 0:
             self.lines += [f"        {line}" for line in complaint.splitlines()]
 
-    def _look(self, vendor: Vendor, files: Vendor, keys: list[str]):
+    def _look(self, vendor: Vendor, keys: list[str]):
         """What holds of all that the vendor's hosts saw, whatever the script did."""
         seen = vendor.requests()
         around = [request for request in seen if not request.through_the_gate]
         self._none(seen, around, "the vendor's host saw nothing that did not pass the gate")
         self._none(seen, _showing(keys, seen), "the vendor's host never saw a gate key")
         self._none(seen, _showing([NEVER], seen), "the vendor's host saw nothing of what was refused")
-        # The host of bearer URLs is reached without the gate, by who may have such a URL. An SDK may show it the token
-        # that it holds all the same: a gate key, which is worth nothing there.
+
+    def _look_at_files(self, files: Vendor):
+        """The host of bearer URLs is reached without the gate, by who may have such a URL.
+
+        An SDK may show it the token that it holds all the same: a gate key, which is worth nothing there.
+        """
         real = list(REAL[self.suite.product].values())
         fetched = files.requests()
         self._none(fetched, _showing(real, fetched), "the vendor's host for files never saw a real credential")

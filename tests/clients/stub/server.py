@@ -1,6 +1,7 @@
 """A vendor's host: answers like its API, names itself in its links, and keeps every request that it gets."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -61,6 +62,26 @@ class Request:
 
     def __str__(self) -> str:
         return f"{self.method} {self.target}"
+
+
+@dataclass
+class Part:
+    """A part of a form."""
+
+    name: str
+    filename: str | None
+    content: bytes
+
+
+def parts(request: Request) -> list[Part]:
+    """The parts of a `multipart/form-data` body (RFC 7578)."""
+    boundary = re.search(r'boundary="?([^";]+)', request.content_type)[1]
+    found = []
+    for each in request.body.split(f"--{boundary}".encode())[1:-1]:
+        head, content = each.removeprefix(b"\r\n").split(b"\r\n\r\n", 1)
+        named = dict(re.findall(r'\b(name|filename)="([^"]*)"', head.decode()))
+        found.append(Part(named["name"], named.get("filename"), content.removesuffix(b"\r\n")))
+    return found
 
 
 @dataclass
@@ -203,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _handle
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
     def _body(self) -> bytes | None:
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
