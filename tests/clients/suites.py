@@ -72,7 +72,12 @@ REAL = {
         "filer": "filer@example.com:real-filer",
         "reader": "real-reader",
     },
-    "bitbucket": {"builder": "real-builder", "porter": "porter@example.com:real-porter", "reader": "real-reader"},
+    "bitbucket": {
+        "builder": "real-builder",
+        "porter": "porter@example.com:real-porter",
+        "surveyor": "surveyor@example.com:real-surveyor",
+        "reader": "real-reader",
+    },
     "github": {"builder": "real-builder", "triage": "real-triage", "reader": "real-reader"},
 }
 # A secret that app and product share. It signs, and is never sent.

@@ -14,8 +14,9 @@ checks = Checks("atlassian-python-api:bitbucket")
 GATE = checks.gates["bitbucket"]
 builder = Cloud(url=GATE, token=checks.keys["builder"])
 reader = Cloud(url=GATE, token=checks.keys["reader"])
-# An API token, shown as Basic.
+# API tokens, shown as Basic.
 porter = Cloud(url=GATE, username="porter@example.com", password=checks.keys["porter"])
+surveyor = Cloud(url=GATE, username="surveyor@example.com", password=checks.keys["surveyor"])
 REPOSITORIES = ["website", "shop", "vault", "docs", "tools", "infra", "archive"]
 HEAD = "0123456789abcdef0123456789abcdef01234567"
 
@@ -47,10 +48,14 @@ with checks.check("at start-up the user and a repository are told"):
     equal(repository(reader, "docs").is_private, True)
     equal(repository(porter, "shop").slug, "shop")
 
-with checks.check("the repositories are read to the last page, though `next` names the vendor's host"):
+with checks.check("from the workspace on, by the links in it, projects and repositories are read to the last page"):
     before = len(checks.seen())
-    equal([each["slug"] for each in builder._get_paged("repositories/acme")], REPOSITORIES)
-    equal(through_the_gate(before), 3)
+    (workspace,) = surveyor.workspaces.each()
+    equal([project.key for project in workspace.projects.each()], ["WEB", "OPS", "DATA", "LAB"])
+    equal([each.slug for each in workspace.repositories.each()], REPOSITORIES)
+    equal(workspace.repositories.get("shop").slug, "shop")
+    # The workspaces, the one, two pages of projects, three of repositories, and one of these.
+    equal(through_the_gate(before), 8)
 
 with checks.check("pull requests, branches and issues are read to the last page"):
     before = len(checks.seen())
@@ -121,6 +126,9 @@ with checks.check("a write that is refused for want of a scope is a 403 that nam
     equal((told["reason"], told["needed"]), ("missing_scope", ["repository:write"]))
     holds(told["text"], "Your credentials lack one or more required privilege scopes.")
     holds(told["text"], "'required': ['repository:write']", "'granted': ['repository']")
+    # The vendor states no OAuth scope for the workspace itself: it is open to API tokens alone.
+    told = refused(builder.workspaces.get, 403, "acme")
+    equal((told["reason"], told["needed"]), ("missing_scope", ["read:workspace:bitbucket"]))
     refused(repository(reader, "website").hooks.create, 403, f"https://evil.example/{checks.never}", "", ["repo:push"])
 
 with checks.check("a repository that is not granted, and one that was taken away, is a 404"):
