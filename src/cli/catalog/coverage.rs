@@ -106,6 +106,9 @@ impl Way {
 
     /// Every reading and every place is written out: a new way to find a container is counted here.
     fn at(place: &Place) -> Self {
+        if place.lookup.is_some() {
+            return Self::LookUp;
+        }
         match place.reading {
             Reading::Jql | Reading::Cql => Self::QueryLanguage,
             Reading::Container | Reading::Key | Reading::IssueKey | Reading::Conversation | Reading::MoveTarget => {
