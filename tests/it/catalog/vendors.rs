@@ -412,8 +412,11 @@ fn confluences_spaces_are_keys_in_one_version_and_numbers_in_the_other() {
     assert_eq!(place("createPage", PlaceAt::Body("/parentId".into())), (Reading::Container, Absent::Skip, true));
     assert_eq!(place("createContent", PlaceAt::Body("/space/key".into())), (Reading::Key, Absent::Tenant, false));
     assert_eq!(place("getContent", PlaceAt::Query("spaceKey".into())), (Reading::Key, Absent::Tenant, false));
+    for id in ["searchByCQL", "searchContentByCQL"] {
+        assert_eq!(place(id, PlaceAt::Query("cql".into())), (Reading::Cql, Absent::Tenant, false));
+    }
     for id in
-        ["getPageById", "updatePage", "getContentById", "searchByCQL", "copyPage", "movePage", "createRelationship"]
+        ["getPageById", "updatePage", "getContentById", "searchUser", "copyPage", "movePage", "createRelationship"]
     {
         assert!(matches!(operation(&confluence, id).touches, Touches::Tenant { .. }), "{id}");
     }
