@@ -12,3 +12,4 @@
 mod arguments;
 mod places;
 mod policy;
+mod second_containers;

@@ -299,6 +299,8 @@ pub enum Reading {
     Jql,
     /// The same of Confluence's.
     Cql,
+    /// A repository with its workspace before it, as Bitbucket writes it: `acme/web`.
+    FullName,
 }
 
 /// What an absent place means.

@@ -123,6 +123,7 @@ fn name<'r>(
             let (name, may_be) = conversation(gate, kind, text)?;
             Ok((name, possible(operation, may_be)))
         }
+        Reading::FullName => Ok((container(gate, kind, last_of_two(text)?)?, VariantMask::NONE)),
         // What may name several is taken apart before.
         Reading::MoveTarget | Reading::Jql | Reading::Cql => Ok((ContainerName::Unknown, VariantMask::NONE)),
     }
@@ -155,6 +156,19 @@ fn around<'r>(
         return Err(BadRequest("what lies in a container is not written as the product writes its ids"));
     }
     Ok(ContainerName::Around { lookup, thing })
+}
+
+/// The repository of `workspace/repository`. Whose workspace that is, the catalog's `tenant_arguments` ask.
+fn last_of_two(text: Cow<'_, str>) -> Result<Cow<'_, str>, BadRequest> {
+    let parts = |text: &str| match text.split_once('/') {
+        Some((first, last)) if !first.is_empty() && !last.contains('/') => Some(first.len() + 1),
+        Some(_) | None => None,
+    };
+    let start = parts(&text).ok_or(UNREADABLE)?;
+    Ok(match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(start..).unwrap_or_default()),
+        Cow::Owned(text) => Cow::Owned(text.get(start..).unwrap_or_default().to_owned()),
+    })
 }
 
 #[inline(always)]

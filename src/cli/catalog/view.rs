@@ -150,6 +150,7 @@ fn reading(reading: Reading) -> &'static str {
         Reading::MoveTarget => "move_target",
         Reading::Jql => "jql",
         Reading::Cql => "cql",
+        Reading::FullName => "full_name",
     }
 }
 

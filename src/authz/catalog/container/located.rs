@@ -174,7 +174,7 @@ impl<'g, 'r> Located<'g, 'r> {
             Reading::MoveTarget => return self.move_target(place, &value),
             Reading::Jql => return self.query(place, Language::Jql, &value),
             Reading::Cql => return self.query(place, Language::Cql, &value),
-            Reading::Container | Reading::Key | Reading::IssueKey | Reading::Conversation => {}
+            Reading::Container | Reading::Key | Reading::IssueKey | Reading::Conversation | Reading::FullName => {}
         }
         if !place.list || !value.contains(',') {
             return self.name(place, place.reading, value);
