@@ -24,6 +24,7 @@ use scopegate::cli::catalog as cli;
 
 mod coverage;
 mod diff;
+mod found;
 mod import;
 mod lookups;
 mod vendors;
@@ -472,8 +473,9 @@ fn a_new_issue_is_located_in_its_body() {
     let at = |pointer: &str| places.iter().find(|place| place.at == PlaceAt::Body(pointer.into())).unwrap();
     let (key, id) = (at("/fields/project/key"), at("/fields/project/id"));
     assert!(key.group.is_some() && key.group == id.group, "both together count as the tenant");
-    assert!(at("/fields/parent/id").present_is_tenant);
-    assert_eq!(at("/fields/parent/key").reading, Reading::IssueKey);
+    for parent in ["/fields/parent/id", "/fields/parent/key"] {
+        assert!(at(parent).reading == Reading::IssueKey && at(parent).lookup.is_some(), "{parent}");
+    }
     // Each of several issues is looked at by itself, in the same places.
     let Touches::Containers(several) = &operation(&jira, "createIssues").touches else { panic!("createIssues") };
     let pointers = |places: &[catalog::Place]| -> BTreeSet<String> {

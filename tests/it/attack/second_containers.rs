@@ -200,7 +200,7 @@ fn slacks_two_channels() {
         (Named, "POST /api/files.completeUploadExternal files=%5B%5D&channels=C0ENG,§"),
         (Named, "POST /api/files.completeUploadExternal files=%5B%5D&channel_id=C0ENG&channels=§"),
         (Named, "POST /api/files.completeUploadExternal files=%5B%5D&channel_id=§&channels=C0ENG"),
-        (Named, "POST /api/files.remote.share file=F1&channels=C0ENG,§"),
+        (Anywhere, "POST /api/files.remote.share file=F1&channels=C0ENG,§"),
         (Named, "POST /api/admin.conversations.bulkMove channel_ids=C0ENG,§&target_team_id=T024BE7LD"),
         (Anywhere, "POST /api/chat.unfurl channel=C0ENG&ts=1&unfurl_id=§&unfurls=%7B%7D"),
         (Anywhere, "POST /api/reactions.remove channel=C0ENG&name=x&timestamp=1&file=F1"),

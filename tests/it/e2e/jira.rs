@@ -198,13 +198,14 @@ fn an_issue_is_created_only_in_the_project_that_its_body_names() {
         r#"{"fields":{"project":{"key":"PROJ"},"parent":{"key":"OTHER-7"}}}"#,
         // Key and id together may name two projects.
         r#"{"fields":{"project":{"key":"PROJ","id":"10001"}}}"#,
-        r#"{"fields":{"parent":{"id":"10000"}}}"#,
         r#"{"fields":{"project":{"key":"PROJ"}},"update":{"issuelinks":[{"add":{}}]}}"#,
         r#"{"fields":{}}"#,
     ] {
         gate.refuses(&create(body), "container_not_granted");
         gate.refuses_raw(&create(body).chunked(), "container_not_granted");
     }
+    // A number tells no project.
+    gate.refuses(&create(r#"{"fields":{"parent":{"id":"10000"}}}"#), "container_unresolved");
     for body in [
         r#"{"fields":{"project":{"key":"PROJ","key":"OTHER"}}}"#,
         r#"{"fields":{"project":{"key":"PROJ"}},"fields":{"project":{"key":"OTHER"}}}"#,
@@ -282,12 +283,14 @@ fn a_search_reaches_the_projects_that_its_query_stays_within() {
             gate.refuses(&ask, "container_not_granted");
         }
     }
-    for path in ["/search", "/search/jql", "/search/jql?jql=", "/search/jql?jql=project%3DPROJ&reconcileIssues=10001"] {
+    for path in ["/search", "/search/jql", "/search/jql?jql="] {
         gate.refuses(&get(&format!("{API}{path}")), "container_not_granted");
     }
+    let by_number = get(&format!("{API}/search/jql?jql=project%3DPROJ&reconcileIssues=10001"));
+    gate.refuses(&by_number, "container_unresolved");
     // Issues by number stand beside what is found, and another query beside the one in the body.
     let post = |query: &str, body: &str| Ask::post(&format!("{API}/search/jql{query}")).bearer("tracker").json(body);
-    gate.refuses(&post("", r#"{"jql":"project = PROJ","reconcileIssues":[10001]}"#), "container_not_granted");
+    gate.refuses(&post("", r#"{"jql":"project = PROJ","reconcileIssues":[10001]}"#), "container_unresolved");
     gate.refuses(&post("?jql=project=OTHER", r#"{"jql":"project = PROJ"}"#), "container_not_granted");
     gate.refuses(&post("?jql=status=Open", r#"{"jql":"project = PROJ"}"#), "container_not_granted");
     gate.passes(&post("?jql=project=PROJ", r#"{"jql":"project = PROJ"}"#));

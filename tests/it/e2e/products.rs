@@ -33,15 +33,20 @@ fn a_page_of_unknown_place_reaches_the_whole_site() {
         format!("grants: [{{scopes: ['read:page:confluence', 'write:page:confluence'], actors: [app], in: {area}}}]\n")
     };
     let one = gate(Setup::confluence(), "confluence", "oauth", &rules("{space: ['98306']}"));
-    one.refuses(&get("/wiki/api/v2/pages/7"), "container_not_granted");
+    one.refuses(&get("/wiki/api/v2/pages/7"), "container_unresolved");
+    // The page of the granted space's number is no more the space than any other.
+    one.refuses(&get("/wiki/api/v2/pages/98306"), "container_unresolved");
+    one.refuses(&get("/wiki/api/v2/pages/98306/labels"), "container_unresolved");
+    one.refuses(&get("/wiki/api/v2/pages/ENG"), "bad_request");
     one.passes(&get("/wiki/api/v2/spaces/98306/pages"));
     one.passes(&get("/wiki/api/v2/pages?space-id=98306"));
     one.refuses(&get("/wiki/api/v2/pages"), "container_not_granted");
-    one.refuses(&get("/wiki/api/v2/pages?space-id=98306&id=7"), "container_not_granted");
+    one.refuses(&get("/wiki/api/v2/pages?space-id=98306&id=7"), "container_unresolved");
+    one.refuses(&get("/wiki/api/v2/pages?id=98306"), "container_unresolved");
     let create = |body: &str| Ask::post("/wiki/api/v2/pages").bearer("app").json(body);
     one.passes(&create(r#"{"spaceId": "98306", "title": "x"}"#));
     one.refuses(&create(r#"{"spaceId": "98307", "title": "x"}"#), "container_not_granted");
-    one.refuses(&create(r#"{"spaceId": "98306", "parentId": "7"}"#), "container_not_granted");
+    one.refuses(&create(r#"{"spaceId": "98306", "parentId": "98306"}"#), "container_unresolved");
     one.refuses(&create(r#"{"title": "x"}"#), "bad_request");
     let all = gate(Setup::confluence(), "confluence", "oauth", &rules("all"));
     all.passes(&get("/wiki/api/v2/pages/7"));

@@ -243,7 +243,8 @@ fn two_names_of_one_scope_are_one() {
 fn a_caller_that_is_limited_to_channels_reaches_no_file() {
     let gate = assist("grants: [{scopes: ['files:read', 'users:read'], actors: [app], in: {channel: [C0HELP]}}]\n");
     let file = Ask::get("/api/files.info?file=F0ABC").bearer(BOT);
-    gate.refuses(&file, "container_not_granted");
+    gate.refuses(&file, "container_unresolved");
+    gate.refuses(&Ask::get("/api/files.info?file=C0HELP").bearer(BOT), "bad_request");
     gate.passes(&Ask::get("/api/users.list").bearer(BOT));
 }
 
