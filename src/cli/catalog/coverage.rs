@@ -111,16 +111,19 @@ impl Way {
         }
         match place.reading {
             Reading::Jql | Reading::Cql => Self::QueryLanguage,
-            Reading::Container | Reading::Key | Reading::IssueKey | Reading::Conversation | Reading::MoveTarget => {
-                match &place.at {
-                    PlaceAt::Path(_) => Self::Path,
-                    PlaceAt::Query(_) => Self::Query,
-                    PlaceAt::Header(_) => Self::Header,
-                    PlaceAt::Body(_) | PlaceAt::Keys(_) | PlaceAt::InItems { .. } => Self::Body,
-                    PlaceAt::Multipart(_) => Self::Multipart,
-                    PlaceAt::Argument(_) => Self::Argument,
-                }
-            }
+            Reading::Container
+            | Reading::Key
+            | Reading::FullName
+            | Reading::IssueKey
+            | Reading::Conversation
+            | Reading::MoveTarget => match &place.at {
+                PlaceAt::Path(_) => Self::Path,
+                PlaceAt::Query(_) => Self::Query,
+                PlaceAt::Header(_) => Self::Header,
+                PlaceAt::Body(_) | PlaceAt::Keys(_) | PlaceAt::InItems { .. } => Self::Body,
+                PlaceAt::Multipart(_) => Self::Multipart,
+                PlaceAt::Argument(_) => Self::Argument,
+            },
         }
     }
 }
