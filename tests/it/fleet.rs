@@ -17,6 +17,7 @@ mod latency;
 mod login;
 mod reach;
 mod soak;
+mod stalled;
 
 use std::time::{Duration, Instant};
 

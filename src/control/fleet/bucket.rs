@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use async_nats::connection::State;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, push};
-use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind};
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{self, DiscardPolicy, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{ConnectOptions, HeaderMap, StatusCode, Subscriber};
@@ -230,26 +231,23 @@ impl Link {
             headers.insert(KV_OPERATION, "DEL");
         }
         let subject = format!("{}{key}", self.prefix);
-        let mut why = String::new();
         let began = Instant::now();
-        let mut first = true;
-        while first || began.elapsed() < PUT_MAX {
-            if !first {
-                tokio::time::sleep(RETRY).await;
-            }
+        // Why an earlier try may have been taken.
+        let mut unanswered = None;
+        loop {
             match self.put_once(&subject, headers.clone(), value.clone()).await {
                 Ok(seq) => return Ok(seq),
-                Err(PublishFault::Conflict) if !first => {
-                    // An earlier try may be what stands there.
-                    return self.is_ours(&subject, &message_id).await.ok_or(NotPut::Conflict);
-                }
-                Err(PublishFault::Conflict) => return Err(NotPut::Conflict),
-                Err(PublishFault::Refused(text)) => return Err(NotPut::Refused(text)),
-                Err(PublishFault::NoAnswer(text)) => why = text,
+                Err(PublishFault::NoAnswer(text)) => unanswered = Some(text),
+                Err(PublishFault::Conflict) if unanswered.is_none() => return Err(NotPut::Conflict),
+                Err(PublishFault::Conflict) => return self.is_ours(&subject, &message_id).await,
+                Err(PublishFault::Refused(text)) if unanswered.is_none() => return Err(NotPut::Refused(text)),
+                Err(PublishFault::Refused(text)) => return Err(NotPut::Unknown(text)),
             }
-            first = false;
+            if began.elapsed() >= PUT_MAX {
+                return Err(NotPut::Unknown(unanswered.unwrap_or_default()));
+            }
+            tokio::time::sleep(RETRY).await;
         }
-        Err(NotPut::Unknown(why))
     }
 
     async fn put_once(&self, subject: &str, headers: HeaderMap, value: Bytes) -> Result<u64, PublishFault> {
@@ -258,33 +256,60 @@ impl Link {
             Ok(acknowledgement) => acknowledgement.await,
             Err(error) => Err(error),
         };
-        let error = match acknowledged {
-            Ok(taken) => return Ok(taken.sequence),
-            Err(error) => error,
-        };
-        let text = match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
-        Err(match error.kind() {
-            PublishErrorKind::WrongLastSequence => PublishFault::Conflict,
-            PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::WrongLastMessageId => PublishFault::Refused(text),
+        match acknowledged {
+            Ok(acknowledgement) => taken(&acknowledgement),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    /// The number of the message under a key, if it is the one with this id: an earlier try may be what stands there.
+    /// Asked of the stream's leader.
+    async fn is_ours(&self, subject: &str, message_id: &str) -> Result<u64, NotPut> {
+        let unknown = |error: &dyn std::fmt::Display| NotPut::Unknown(error.to_string());
+        let stream = self.context.get_stream_no_info(&self.stream).await.map_err(|error| unknown(&error))?;
+        let message = stream.get_last_raw_message_by_subject(subject).await.map_err(|error| unknown(&error))?;
+        let same = message.headers.get(NATS_MESSAGE_ID).is_some_and(|id| id.as_str() == message_id);
+        if same { Ok(message.sequence) } else { Err(NotPut::Conflict) }
+    }
+}
+
+/// Where the message stands in the one order.
+///
+/// The first message is 1. Servers before 2.10.20 say 0 of one that came with the same id while the first try is on its
+/// way, and so do others of one that the stream does not keep: that is no place, and no word that a majority has it.
+fn taken(acknowledgement: &PublishAck) -> Result<u64, PublishFault> {
+    match acknowledgement.sequence {
+        0 => Err(PublishFault::NoAnswer("an earlier try is on its way, and has no place yet".to_owned())),
+        seq => Ok(seq),
+    }
+}
+
+/// What an error says of whether the message was taken.
+fn fault(error: &PublishError) -> PublishFault {
+    let source = std::error::Error::source(error);
+    let text = match source {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let code = source.and_then(|source| source.downcast_ref::<jetstream::Error>()).map(jetstream::Error::error_code);
+    match (error.kind(), code) {
+        (PublishErrorKind::WrongLastSequence, _) => PublishFault::Conflict,
+        (PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::WrongLastMessageId, _) => PublishFault::Refused(text),
+        (
             PublishErrorKind::StreamNotFound
             | PublishErrorKind::TimedOut
             | PublishErrorKind::BrokenPipe
-            | PublishErrorKind::MaxAckPending => PublishFault::NoAnswer(text),
-            // The cluster's own words: full, too large, forbidden, or no leader just now.
-            PublishErrorKind::Other if text.contains("unavailable") => PublishFault::NoAnswer(text),
-            PublishErrorKind::Other => PublishFault::Refused(text),
-        })
-    }
-
-    /// The number of the message under a key, if it is the one with this id. Asked of the stream's leader.
-    async fn is_ours(&self, subject: &str, message_id: &str) -> Option<u64> {
-        let stream = self.context.get_stream_no_info(&self.stream).await.ok()?;
-        let message = stream.get_last_raw_message_by_subject(subject).await.ok()?;
-        let same = message.headers.get(NATS_MESSAGE_ID).is_some_and(|id| id.as_str() == message_id);
-        same.then_some(message.sequence)
+            | PublishErrorKind::MaxAckPending,
+            _,
+        ) => PublishFault::NoAnswer(text),
+        // An earlier try of ours, or somebody else's message under this key, is on its way.
+        (
+            PublishErrorKind::Other,
+            Some(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT),
+        ) => PublishFault::NoAnswer(text),
+        // The cluster's own words: full, too large, forbidden, or no leader just now.
+        (PublishErrorKind::Other, _) if text.contains("unavailable") => PublishFault::NoAnswer(text),
+        (PublishErrorKind::Other, _) => PublishFault::Refused(text),
     }
 }
 
@@ -309,6 +334,7 @@ impl Sort {
     }
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum PublishFault {
     Conflict,
     Refused(String),
@@ -381,7 +407,36 @@ impl std::fmt::Debug for Feed {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_message_without_a_place_was_not_taken() {
+        let said = |said: serde_json::Value| taken(&serde_json::from_value(said).unwrap());
+        assert_eq!(said(json!({"stream": "KV_acts", "seq": 7})), Ok(7));
+        assert_eq!(said(json!({"stream": "KV_acts", "seq": 7, "duplicate": true})), Ok(7), "it was the try before");
+        for unplaced in
+            [json!({"stream": "KV_acts", "seq": 0, "duplicate": true}), json!({"stream": "KV_acts", "seq": 0})]
+        {
+            assert!(matches!(said(unplaced.clone()), Err(PublishFault::NoAnswer(_))), "{unplaced}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way_was_not_refused() {
+        let said = |code: u64, description: &str| {
+            let error = json!({"code": 400, "err_code": code, "description": description});
+            let error: jetstream::Error = serde_json::from_value(error).unwrap();
+            fault(&PublishError::with_source(PublishErrorKind::Other, error))
+        };
+        for (code, text) in [(10_158, "duplicate message id is in process"), (10_164, "wrong last sequence")] {
+            assert!(matches!(said(code, text), PublishFault::NoAnswer(_)), "{text}");
+        }
+        assert!(matches!(said(10_008, "jetstream system temporarily unavailable"), PublishFault::NoAnswer(_)));
+        assert!(matches!(said(10_077, "maximum bytes exceeded"), PublishFault::Refused(_)));
+    }
 
     #[test]
     fn what_lies_in_the_bucket_is_an_entry_whatever_its_headers_say() {

@@ -79,6 +79,21 @@ impl Cluster {
         }
     }
 
+    /// It lies still, as on a machine that has no time for it.
+    pub fn pause(&self, index: usize) {
+        self.signal(index, "STOP");
+    }
+
+    pub fn resume(&self, index: usize) {
+        self.signal(index, "CONT");
+    }
+
+    fn signal(&self, index: usize, name: &str) {
+        let process = self.nodes[index].child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status().expect("kill runs");
+        assert!(sent.success(), "{name} to {process}");
+    }
+
     pub fn kill_all(&mut self) {
         (0..self.nodes.len()).for_each(|index| self.kill(index));
     }
