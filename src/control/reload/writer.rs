@@ -53,6 +53,8 @@ pub(super) struct Writer {
     graveyard: Vec<Arc<Snapshot>>,
     /// Something was read that no look has accounted for yet.
     owed: bool,
+    /// The last reload panicked: what the documents took for published may be in force nowhere.
+    unpublished: bool,
     last: Option<Reload>,
     errors_told: usize,
     policies: State,
@@ -105,6 +107,7 @@ impl Writer {
             told,
             graveyard: Vec::new(),
             owed: true,
+            unpublished: false,
             last: None,
             errors_told: 0,
             policies: State::default(),
@@ -124,7 +127,7 @@ impl Writer {
     pub(super) fn guarded(&mut self, reload: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| reload(self))).is_err() {
             tracing::error!("a reload panicked; the last snapshot stays in force");
-            self.owed = true;
+            (self.owed, self.unpublished) = (true, true);
             self.told.metrics.reload(Reload::Failure, self.errors(), seconds(unix_ms()));
         }
     }
@@ -257,7 +260,7 @@ impl Writer {
     }
 
     fn publish(&mut self) {
-        if !self.store.has_moved() {
+        if !self.store.has_moved() && !self.unpublished {
             return;
         }
         let began = Instant::now();
@@ -270,6 +273,7 @@ impl Writer {
         snapshot.named = self.named.all();
         let (generation, digest) = (snapshot.generation, snapshot.digest.clone());
         let old = self.told.live.publish(snapshot);
+        self.unpublished = false;
         self.dropper.published();
         tracing::info!(generation, digest, took_ms = began.elapsed().as_millis(), "a snapshot is in force");
         // First: somebody waits for it.
@@ -513,5 +517,19 @@ mod tests {
         });
         assert!(told.live.load().states.is_some(), "what was read before the panic is in force");
         assert!(told.metrics.render().unwrap().contains(r#"reloads_total{result="success"} 1"#));
+
+        std::fs::write(root.path().join("b.yaml"), "version: 1\nset: s2\ntenant: t\nproject: [B]\n").unwrap();
+        let scan = Folder::new(root.path()).scan(Verify::All);
+        let before = told.live.load().digest.clone();
+        writer.guarded(|writer| {
+            writer.take(Origin::Policy, scan);
+            writer.fit();
+            let lost = writer.store.snapshot(&crate::authz::policy::link::Secrets::new());
+            assert_ne!(lost.digest, before);
+            panic!("after the documents took themselves for published");
+        });
+        assert_eq!(told.live.load().digest, before);
+        writer.guarded(Writer::secrets_changed);
+        assert_ne!(told.live.load().digest, before, "the next reload of whatever kind puts it in force");
     }
 }
