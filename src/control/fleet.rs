@@ -18,6 +18,14 @@
 //! own clock, for its lease began when it set out to write, before the cluster took that. Until then it may be ready
 //! without the act, and the command does not say "done" over it.
 //!
+//! Why the command has seen N: a message whose key was written again before it was delivered is never delivered, only the
+//! later one is. So that N is not missed, the command looks once a message was delivered that was written after the act
+//! was (a gate's own status says the act, and comes after it; without a gate the command writes one). What followed N was
+//! written before N was passed over, and so comes before that. In a session that has just begun the same holds from the
+//! first status that was written after all that lay there had been delivered. A number of another bucket counts for
+//! nothing: with each session every gate must be heard again, and none can have in force what comes after its own word.
+//! And a place is believed only where the cluster names one: an acknowledgement with the number 0 is none.
+//!
 //! **Nothing is lost in silence.** An act goes by a marker that says so, never because it is not there: a bucket that is
 //! gone, empty, new or older than what was known leaves every known act in force, and is told. What takes away is put
 //! back by each gate that knows it, so every act that was in force anywhere comes back; what gives is not, for the
@@ -100,7 +108,7 @@ fn host_name() -> String {
 /// What a session knows, for whoever waits for something.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The last message that was delivered in this session.
+    /// Every gate that spoke up to this message was heard in this session. 0: not even those that spoke before it.
     pub delivered: u64,
     pub gates: Gates,
     /// Which message put each act where it is.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::known::{Digest, Step, digest};
 use crate::acts::{Act, ActId};
@@ -13,6 +14,36 @@ use crate::control::reload::TryOut;
 /// How often parts of a batch are judged until each act is kept out for itself alone. What is left then is judged by the
 /// part: of a flood of broken acts some sound ones are refused as well, and tried again when the policy changes.
 const TRIES_MAX: usize = 256;
+
+/// Who may write the acts. A thread that a slow disk holds up outlives its session: what it was to write must not be written
+/// over what the next session has read since.
+#[derive(Debug, Clone, Default)]
+pub struct Turns {
+    alone: Arc<Mutex<()>>,
+    newest: Arc<AtomicU64>,
+}
+
+/// One session's turns.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    of: Turns,
+    number: u64,
+}
+
+impl Turns {
+    /// A session begins. Those before it write nothing more, but what they have begun.
+    pub fn begin(&self) -> Turn {
+        Turn { of: self.clone(), number: self.newest.fetch_add(1, Ordering::SeqCst) + 1 }
+    }
+}
+
+impl Turn {
+    /// Does it once nobody else does such a thing. `None`: another session has begun. It blocks.
+    pub fn take<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let _alone = self.of.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.of.newest.load(Ordering::SeqCst) == self.number).then(work)
+    }
+}
 
 /// What the snapshot in force must say of an act before a message counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +213,32 @@ mod tests {
             let is_broken = acts.iter().any(|act| broken.contains(&&*act.text));
             Some(acts.iter().map(|_| is_broken.then(|| "broken".to_owned())).collect())
         }
+    }
+
+    #[test]
+    fn what_a_session_before_was_to_write_is_not_written_over_what_was_read_since() {
+        let turns = Turns::default();
+        let (before, told) = (turns.begin(), std::sync::mpsc::channel());
+        assert_eq!(before.take(|| 1), Some(1));
+        let (begun, go_on) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        std::thread::scope(|scope| {
+            let (slow, tell) = (before.clone(), told.0.clone());
+            scope.spawn(move || {
+                slow.take(|| {
+                    begun.0.send(()).unwrap();
+                    go_on.1.recv().unwrap();
+                    tell.send("what was begun").unwrap();
+                })
+            });
+            begun.1.recv().unwrap();
+            let now = turns.begin();
+            let tell = told.0.clone();
+            scope.spawn(move || now.take(|| tell.send("what was read since").unwrap()).unwrap());
+            go_on.0.send(()).unwrap();
+        });
+        assert_eq!(before.take(|| told.0.send("late").unwrap()), None);
+        drop(told.0);
+        assert_eq!(told.1.iter().collect::<Vec<_>>(), ["what was begun", "what was read since"]);
     }
 
     #[test]

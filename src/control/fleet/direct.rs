@@ -76,7 +76,7 @@ impl Direct {
             (Key::NoAct(key), Op::Put) => self.refused.push((key, "its key is no id of an act".to_owned())),
             (Key::Gate(instance), op) => {
                 let value = (op == Op::Put).then_some(&entry.value);
-                self.view.gates.take(&instance, value, entry.stamp_ms);
+                self.view.gates.take(&instance, value, entry.seq, entry.stamp_ms);
             }
             (Key::NoAct(_), Op::Delete) | (Key::Identity | Key::Foreign, _) => {}
         }
@@ -128,8 +128,15 @@ impl Direct {
     /// The bucket is lost; which gates it reached is not known.
     pub async fn reached(&mut self, seq: u64, act: &ActId, cuts: &BTreeMap<Instance, u64>) -> Result<Reach, Lost> {
         let mut wait = Wait::begin();
+        let mut after = None;
         loop {
-            let reach = (self.view.delivered >= seq).then(|| self.view.gates.reach(seq, act, cuts));
+            if after.is_none() && self.view.delivered >= seq {
+                // A gate that spoke for the first time before the act, and once more before that was delivered, comes only now.
+                let barrier = self.link.put(BARRIER, Op::Put, Bytes::new(), None).await;
+                after = Some(barrier.map_err(|error| Lost::Unreachable(error.to_string()))?);
+            }
+            let heard = after.is_some_and(|after| self.view.delivered >= after);
+            let reach = heard.then(|| self.view.gates.reach(seq, act, cuts));
             let left = wait.left(reach.as_ref());
             if let Some(reach) = reach.filter(|_| left.is_zero()) {
                 return Ok(Reach { at: wait.in_force, ..reach });

@@ -109,15 +109,27 @@ impl Status {
 }
 
 impl Gates {
-    /// Takes what a gate says. `None`: its key was deleted, for it has left.
-    pub fn take(&mut self, instance: &Instance, value: Option<&Bytes>, stamp_ms: i64) {
+    /// The bucket is read anew, and may be another one. Every gate counts as before, and none has anything in force until
+    /// this bucket says so: in another one the numbers are others.
+    pub fn begin(&mut self) {
+        for heard in self.heard.values_mut() {
+            (heard.status.in_force, heard.status.judged) = (0, 0);
+        }
+    }
+
+    /// Takes what a gate says in the message `seq`. `None`: its key was deleted, for it has left.
+    pub fn take(&mut self, instance: &Instance, value: Option<&Bytes>, seq: u64, stamp_ms: i64) {
         let Some(value) = value else {
             self.heard.remove(instance);
             return;
         };
         self.at(stamp_ms);
         // What cannot be read says nothing, and what was said before grows old.
-        let Some(status) = Status::of(value) else { return };
+        let Some(mut status) = Status::of(value) else { return };
+        // It was said of what lay before it. What it says of later messages is of another bucket, which this one replaced.
+        if status.in_force >= seq {
+            (status.in_force, status.judged) = (0, 0);
+        }
         if self.heard.len() >= GATES_MAX && !self.heard.contains_key(instance) && !self.forget_one() {
             let until_ms = stamp_ms.saturating_add(counts_ms(&status));
             self.unheard_until_ms = self.unheard_until_ms.max(Some(until_ms));
@@ -270,22 +282,38 @@ mod tests {
     #[test]
     fn every_gate_that_may_be_ready_counts() {
         let mut gates = Gates::default();
-        gates.take(&instance(7), Some(&value(&status("gw-7", 10))), 959_000);
-        gates.take(&instance(1), Some(&value(&status("gw-1", 20))), 1_000_000);
-        gates.take(&instance(2), Some(&value(&status("gw-2", 19))), 1_000_000);
+        gates.take(&instance(7), Some(&value(&status("gw-7", 10))), 1_000, 959_000);
+        gates.take(&instance(1), Some(&value(&status("gw-1", 20))), 1_000, 1_000_000);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 19))), 1_000, 1_000_000);
         gates.at(1_000_000);
         let reach = gates.reach(20, &id(), &gates.cuts());
         assert_eq!((reach.gates, reach.of, reach.answering), (1, 3, true));
         assert_eq!(reach.missing, ["gw-2 (it answers, and has not put it in force)", "gw-7 (last seen 41 s ago)"]);
-        gates.take(&instance(2), Some(&value(&status("gw-2", 21))), 1_001_000);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 21))), 1_000, 1_001_000);
         gates.at(959_000 + 630_000);
         let reach = gates.reach(20, &id(), &gates.cuts());
         assert_eq!((reach.gates, reach.of), (2, 3), "gw-7 may be ready for as long as its lease and the slack go");
         gates.at(959_000 + 630_001);
         let reach = gates.reach(20, &id(), &gates.cuts());
         assert_eq!((reach.gates, reach.of, reach.lapsed.len()), (2, 2, 1), "{reach:?}");
-        gates.take(&instance(1), None, 0);
+        gates.take(&instance(1), None, 1_000, 0);
         assert_eq!(gates.reach(20, &id(), &gates.cuts()).of, 1, "it has left");
+    }
+
+    #[test]
+    fn what_a_gate_had_of_another_bucket_is_no_word_of_this_one() {
+        let mut gates = Gates::default();
+        gates.take(&instance(1), Some(&value(&status("gw-1", 30))), 31, 0);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 5))), 6, 0);
+        assert_eq!(gates.reach(20, &id(), &gates.cuts()).gates, 1);
+        gates.begin();
+        let reach = gates.reach(3, &id(), &gates.cuts());
+        assert_eq!((reach.gates, reach.of), (0, 2), "each counts, and has said nothing of this bucket: {reach:?}");
+        // It still speaks of the bucket that was.
+        gates.take(&instance(1), Some(&value(&status("gw-1", 30))), 8, 0);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 9))), 10, 0);
+        let reach = gates.reach(3, &id(), &gates.cuts());
+        assert_eq!((reach.gates, reach.of, reach.missing.len()), (1, 2, 1), "{reach:?}");
     }
 
     #[test]
@@ -293,7 +321,7 @@ mod tests {
         let mut refusing = status("gw-3", 30);
         refusing.refused.insert(id().to_string(), "no app `x`\nthere".to_owned());
         let mut gates = Gates::default();
-        gates.take(&instance(3), Some(&value(&refusing)), 0);
+        gates.take(&instance(3), Some(&value(&refusing)), 1_000, 0);
         let reach = gates.reach(20, &id(), &BTreeMap::new());
         assert_eq!(reach.missing, ["gw-3 (it refuses it: no app `x`\u{fffd}there)"]);
         assert!(!reach.answering, "there is nothing to wait for");
@@ -302,11 +330,11 @@ mod tests {
     #[test]
     fn cut_streams_are_counted_from_what_was_before() {
         let mut gates = Gates::default();
-        gates.take(&instance(1), Some(&value(&Status { cut: 7, ..status("gw-1", 1) })), 0);
+        gates.take(&instance(1), Some(&value(&Status { cut: 7, ..status("gw-1", 1) })), 1_000, 0);
         let before = gates.cuts();
         let cut = Status { cut: 12, judged: 19, ..status("gw-1", 20) };
-        gates.take(&instance(1), Some(&value(&cut)), 0);
-        gates.take(&instance(2), Some(&value(&Status { cut: 100, ..status("gw-2", 20) })), 0);
+        gates.take(&instance(1), Some(&value(&cut)), 1_000, 0);
+        gates.take(&instance(2), Some(&value(&Status { cut: 100, ..status("gw-2", 20) })), 1_000, 0);
         let reach = gates.reach(20, &id(), &before);
         assert_eq!((reach.cut, reach.judged), (5, false), "what gw-2 cut in all its life is not of this act");
     }
@@ -314,15 +342,15 @@ mod tests {
     #[test]
     fn what_no_gate_of_ours_would_say_says_nothing() {
         let mut gates = Gates::default();
-        gates.take(&instance(1), Some(&value(&status("gw-1", 5))), 0);
+        gates.take(&instance(1), Some(&value(&status("gw-1", 5))), 1_000, 0);
         let long = value(&Status { name: "x".repeat(STATUS_BYTES_MAX), ..status("gw-1", 99) });
         let other = value(&Status { version: 2, ..status("gw-1", 99) });
         for bad in [Bytes::from_static(b"{"), Bytes::from_static(b"[1]"), long, other] {
-            gates.take(&instance(1), Some(&bad), 0);
+            gates.take(&instance(1), Some(&bad), 1_000, 0);
         }
         assert_eq!(gates.of(&instance(1)).unwrap().status.in_force, 5);
         for number in 0..5_000 {
-            gates.take(&instance(number), Some(&value(&status("x", 1))), 0);
+            gates.take(&instance(number), Some(&value(&status("x", 1))), 1_000, 0);
         }
         assert_eq!(gates.heard().count(), GATES_MAX);
         assert!(gates.every_ms() >= 50_000, "a large fleet says less often: {}", gates.every_ms());
@@ -332,12 +360,12 @@ mod tests {
     fn dead_gates_make_room_for_live_ones() {
         let mut gates = Gates::default();
         for number in 1..=3_000 {
-            gates.take(&instance(number), Some(&value(&status("dead", 1))), 1_000);
+            gates.take(&instance(number), Some(&value(&status("dead", 1))), 1_000, 1_000);
         }
         let said = |reach: Reach| reach.missing.iter().any(|why| why.contains("beyond the first 2000"));
         assert!(said(gates.reach(1, &id(), &gates.cuts())), "those that were dropped may be ready");
         gates.at(1_000 + 630_001);
-        gates.take(&instance(9_000), Some(&value(&status("gw-live", 4))), 700_000);
+        gates.take(&instance(9_000), Some(&value(&status("gw-live", 4))), 1_000, 700_000);
         assert_eq!(gates.heard().count(), GATES_MAX);
         let reach = gates.reach(5, &id(), &gates.cuts());
         assert_eq!(reach.missing, ["gw-live (it answers, and has not put it in force)"]);
@@ -348,7 +376,7 @@ mod tests {
     fn no_gate_is_not_every_gate() {
         let mut gates = Gates::default();
         assert_eq!(gates.reach(1, &id(), &gates.cuts()).missing.len(), 1, "none was ever heard");
-        gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000);
+        gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000, 1_000);
         gates.at(90_000_000);
         let reach = gates.reach(2, &id(), &gates.cuts());
         assert_eq!((reach.of, reach.lapsed.len(), reach.missing.len()), (0, 1, 1), "{reach:?}");
@@ -357,8 +385,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_makes_nobody_lapse() {
         let mut gates = Gates::default();
-        gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000_000);
-        gates.take(&instance(2), Some(&value(&status("gw-2", 5))), 90_000_000);
+        gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000, 1_000_000);
+        gates.take(&instance(2), Some(&value(&status("gw-2", 5))), 1_000, 90_000_000);
         assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 1, "by that clock alone it has ended");
         gates.at(90_000_000 - SLACK_MS);
         assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 1, "clocks may be so far apart");

@@ -116,10 +116,11 @@ impl Known {
         }
     }
 
-    /// What was refused and may be sound now that the policy is another.
-    pub fn to_try_again(&self) -> Vec<Act> {
+    /// What was refused and may be sound now that the policy is another. `waits`: something newer under this id is on its
+    /// way to be judged, and is what counts.
+    pub fn to_try_again(&self, waits: impl Fn(&ActId) -> bool) -> Vec<Act> {
         let texts = self.refused.iter().filter_map(|(key, refused)| Some((ActId::parse(key)?, refused.text.clone()?)));
-        texts.map(|(id, text)| Act { id, text }).collect()
+        texts.filter(|(id, _)| !waits(id)).map(|(id, text)| Act { id, text }).collect()
     }
 
     /// Every refused key with its reason.
@@ -212,10 +213,11 @@ mod tests {
         known.refuse_act(&broken, "no policy".to_owned());
         assert!(holds(&known, &good));
         assert_eq!(known.missing(), BTreeSet::new(), "the bucket has something under its key");
-        assert_eq!(known.to_try_again(), [broken]);
+        assert_eq!(known.to_try_again(|_| false), [broken]);
+        assert_eq!(known.to_try_again(|id| *id == good.id), [], "it is not tried over what came since");
         assert_eq!(known.take(&good.id, Op::Put, 6, &Bytes::from_static(b"\xff")), Step::Nothing);
         assert_eq!(known.refused().count(), 1);
-        assert!(holds(&known, &good) && known.to_try_again().is_empty());
+        assert!(holds(&known, &good) && known.to_try_again(|_| false).is_empty());
         assert_eq!(put(&mut known, &good, 7), Step::Same(good.clone()));
         assert_eq!(known.refused().count(), 0);
         assert_eq!(known.revisions().get(&good.id), Some(&7));
@@ -231,7 +233,7 @@ mod tests {
         for number in 0..200 {
             known.refuse_act(&act(number, "x"), "no".to_owned());
         }
-        assert!(known.to_try_again().len() <= KEPT_MAX);
+        assert!(known.to_try_again(|_| false).len() <= KEPT_MAX);
         let many: Vec<Act> = (0..u32::try_from(ACTS_MAX).unwrap()).map(|number| act(number, "held")).collect();
         let mut full = Known::of_disk(&many);
         assert_eq!(put(&mut full, &act(u32::MAX, "more"), 1), Step::Nothing);

@@ -4,14 +4,14 @@
 mod say;
 mod whole;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::apply::{Applied, Expect, apply};
+use super::apply::{Applied, Expect, Turn, apply};
 use super::bucket::{Feed, Link, Lost, NotPut};
 use super::entry::{Entry, Instance, Key, Op};
 use super::gates::Status;
@@ -38,8 +38,12 @@ const JUDGED_SOON: Duration = Duration::from_millis(5);
 pub enum Told {
     Entry(Box<Entry>),
     Lost(Lost),
-    /// This gate's status was taken by the cluster, or was not.
-    Said(Moment, Result<u64, NotPut>),
+    /// This gate's status was taken by the cluster, or was not. `whole`: it set out to write it once it had all that lay there.
+    Said {
+        began: Moment,
+        whole: bool,
+        seq: Result<u64, NotPut>,
+    },
     Applied(Applied),
     /// A batch is in force in every worker as of this generation.
     Passed(u64),
@@ -77,6 +81,7 @@ pub struct Session<'t> {
     /// What the bucket delivers, no faster than it is read.
     entries: mpsc::Receiver<Result<Entry, Lost>>,
     feed: JoinHandle<()>,
+    turn: Turn,
     began: Instant,
     queue: VecDeque<Queued>,
     batch: Option<Batch>,
@@ -84,6 +89,9 @@ pub struct Session<'t> {
     delivered: u64,
     /// The number of this session's first status: all that lay there before comes before it.
     first_said: Option<u64>,
+    /// From this one of its statuses on every gate was heard that spoke before: what lay there is delivered by key, and one that
+    /// spoke again meanwhile comes only then.
+    counts_from: Option<u64>,
     replayed: bool,
     /// What lay there is in force.
     whole: bool,
@@ -119,9 +127,11 @@ impl<'t> Session<'t> {
         task.progress.begin();
         (task.connected, task.whole) = (true, false);
         task.problem = None;
+        let turn = task.turns.begin();
         task.view.send_modify(|view| {
             view.delivered = 0;
             view.revisions.clear();
+            view.gates.begin();
         });
         Self {
             task,
@@ -131,12 +141,14 @@ impl<'t> Session<'t> {
             inbox,
             entries,
             feed,
+            turn,
             began: Instant::now(),
             queue: VecDeque::new(),
             batch: None,
             disk_after: None,
             delivered: 0,
             first_said: None,
+            counts_from: None,
             replayed: false,
             whole: false,
             identity: None,
@@ -194,8 +206,8 @@ impl<'t> Session<'t> {
         match told {
             Told::Entry(entry) => self.entry(*entry).await,
             Told::Lost(lost) => return Err(lost),
-            Told::Said(began, Ok(seq)) => self.was_said(began, seq),
-            Told::Said(_, Err(error)) => return Err(Lost::Unreachable(error.to_string())),
+            Told::Said { began, whole, seq: Ok(seq) } => self.was_said(began, whole, seq),
+            Told::Said { seq: Err(error), .. } => return Err(Lost::Unreachable(error.to_string())),
             Told::Applied(applied) => self.applied(applied).await,
             Told::Passed(generation) => self.passed(generation),
             Told::InForce => self.dirty = true,
@@ -227,7 +239,7 @@ impl<'t> Session<'t> {
                 collides = self.has_to_yield(&instance, entry.op, &entry.value, entry.seq);
                 self.task.view.send_modify(|view| {
                     let value = (entry.op == Op::Put).then_some(&entry.value);
-                    view.gates.take(&instance, value, entry.stamp_ms);
+                    view.gates.take(&instance, value, entry.seq, entry.stamp_ms);
                 });
             }
             Key::Identity => {
@@ -239,10 +251,7 @@ impl<'t> Session<'t> {
         }
         self.task.progress.delivered(entry.seq);
         self.task.progress.look();
-        self.task.view.send_modify(|view| {
-            view.delivered = entry.seq;
-            view.gates.at(entry.stamp_ms);
-        });
+        self.task.view.send_modify(|view| view.gates.at(entry.stamp_ms));
         if collides {
             self.task.take_another_instance().await;
             self.dirty = true;
@@ -262,8 +271,11 @@ impl<'t> Session<'t> {
         boot.is_some_and(|boot| boot < self.task.boot)
     }
 
-    fn was_said(&mut self, began: Moment, seq: u64) {
+    fn was_said(&mut self, began: Moment, whole: bool, seq: u64) {
         self.saying = false;
+        if whole {
+            self.counts_from.get_or_insert(seq);
+        }
         self.first_said.get_or_insert(seq);
         self.task.progress.barrier(seq, began);
     }
@@ -271,6 +283,11 @@ impl<'t> Session<'t> {
     /// Whatever has become possible.
     async fn settle(&mut self) {
         self.next_batch();
+        if self.counts_from.is_some_and(|from| self.delivered >= from) {
+            self.task
+                .view
+                .send_if_modified(|view| std::mem::replace(&mut view.delivered, self.delivered) != self.delivered);
+        }
         self.replayed |= self.first_said.is_some_and(|first| self.delivered >= first);
         if self.replayed && self.batch.is_none() && self.queue.is_empty() {
             self.reconcile().await;
@@ -312,9 +329,12 @@ impl<'t> Session<'t> {
         let seqs = entries.iter().map(|queued| queued.seq).collect();
         self.batch = Some(Batch { seqs, entries, expect: None, passing: false });
         let (overrides, try_out, tell) = (self.task.overrides.clone(), self.around.try_out.clone(), self.tell.clone());
+        let turn = self.turn.clone();
         tokio::task::spawn_blocking(move || {
             // The session may be over.
-            let _ = tell.send(Told::Applied(apply(steps, &overrides, &try_out)));
+            if let Some(applied) = turn.take(|| apply(steps, &overrides, &try_out)) {
+                let _ = tell.send(Told::Applied(applied));
+            }
         });
     }
 
@@ -377,7 +397,8 @@ impl<'t> Session<'t> {
         // Where acts are on their way it is said once, when they are in force in every worker.
         self.dirty |= self.batch.is_none();
         // What no policy could take then may be taken now.
-        let again = self.task.known.to_try_again();
+        let waits: BTreeSet<&ActId> = self.queue.iter().map(|queued| &queued.id).collect();
+        let again = self.task.known.to_try_again(|id| waits.contains(id));
         let revisions = self.task.known.revisions().clone();
         self.queue.extend(again.into_iter().map(|act| Queued {
             seq: revisions.get(&act.id).copied().unwrap_or(0),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::apply::Turns;
 use super::bucket::{self, Feed, Link, Lost};
 use super::entry::Instance;
 use super::known::Known;
@@ -60,6 +61,7 @@ pub struct Task {
     pub(super) overrides: Overrides,
     pub(super) known: Known,
     pub(super) memory: Memory,
+    pub(super) turns: Turns,
     kept: Kept,
     /// How often it was written.
     writes: u64,
@@ -121,6 +123,7 @@ impl Task {
             settings,
             overrides,
             memory,
+            turns: Turns::default(),
             kept,
             writes: 0,
             alone: alone.unwrap_or_else(|error| {

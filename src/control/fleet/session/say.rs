@@ -21,11 +21,11 @@ impl Session<'_> {
         }
         (self.saying, self.dirty, self.said) = (true, false, Some(Instant::now()));
         let (status, key) = (self.status(), gate_key(&self.task.instance));
-        let (link, tell, began) = (self.link.clone(), self.tell.clone(), Moment::now());
+        let (link, tell, began, whole) = (self.link.clone(), self.tell.clone(), Moment::now(), self.whole);
         tokio::spawn(async move {
             let value = serde_json::to_vec(&status).unwrap_or_default().into();
-            let said = link.put(&key, Op::Put, value, None).await;
-            let _ = tell.send(Told::Said(began, said));
+            let seq = link.put(&key, Op::Put, value, None).await;
+            let _ = tell.send(Told::Said { began, whole, seq });
         });
     }
 
