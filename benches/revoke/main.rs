@@ -16,6 +16,8 @@
 mod estate;
 mod killed;
 mod parked;
+mod product;
+mod stamps;
 mod start;
 
 fn main() {

@@ -3,110 +3,98 @@
 //!
 //! Each trial revokes everything from one app of fifty. What was parked is sent to its end as soon as the answer is there,
 //! then the act is taken back and the same requests are parked anew.
+//!
+//! Both ends of the interval are the kernel's own (see `stamps`): the moment at which the gate wrote the answer to `revoke`,
+//! and that at which it wrote the request upstream. Each request is looked at after the fact, so none can be read too late
+//! to count.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
 use scopegate::app::Running;
+use scopegate::config::model::Listen;
 use scopegate::proxy::listener::ListenAddress;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::estate::start_configured;
+use crate::product::{self, Call, Seen, length};
+use crate::stamps;
 use crate::start::spread;
 
 const APPS: usize = 50;
 /// Connections on which requests keep coming, for the app whose turn it is.
 const LOADERS: usize = 4;
 const LOAD_EVERY: Duration = Duration::from_micros(500);
-/// What the gate wrote before it answered has long been read by then: what comes later was written later.
-const MARK: Duration = Duration::from_millis(2);
-/// How long what is refused may take to be told so.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long what is refused may take to be told so, and what is parked to be there.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const HELD: &str = r#"{"fields":{"project":{"key":"SEC"},"summary":"x"}}"#;
 const STREAMED: &str = r#"{"body":"a comment"}"#;
 
-const PASSED: [&str; 5] = ["after the mark", "sent after the answer", "whole bodies", "held", "answers"];
-const AFTER_THE_MARK: usize = 0;
-const SENT_AFTER: usize = 1;
-const WHOLE: usize = 2;
-const HELD_CAME: usize = 3;
-const ANSWERED: usize = 4;
+const ADMIN: &str = "0123456789abcdef-admin";
 
-/// What the whole measure shares.
-#[derive(Debug)]
-struct Shared {
-    began: Instant,
-    /// The app whose requests come now, and the one that everything is acknowledged to be taken from; -1: none.
+/// What the requests that keep coming share.
+#[derive(Debug, Default)]
+struct Load {
+    /// The app whose requests come now.
     turn: AtomicUsize,
-    revoked: AtomicI64,
-    answered_ns: AtomicU64,
-    /// Whatever comes upstream now was sent after the answer.
-    marked: AtomicBool,
-    /// First bytes that came between the answer and the mark: on their way when it was given.
-    under_way: AtomicUsize,
-    last_ns: AtomicU64,
-    /// Of what must not be: first bytes that came after the mark, calls answered that were sent after the answer, bodies
-    /// that came whole, held requests that came at all, and answers of the product's to what was parked.
-    passed: [AtomicUsize; PASSED.len()],
-    uploads: AtomicUsize,
-    loaded: AtomicUsize,
+    answered: AtomicUsize,
+    permitted: Mutex<Vec<Permitted>>,
     over: AtomicBool,
+}
+
+/// A request that the product answered: when it was sent to the gate, and when the answer was there. Unix time.
+#[derive(Debug, Clone, Copy)]
+struct Permitted {
+    app: usize,
+    asked_ns: u64,
+    came_ns: u64,
 }
 
 pub fn measure(requests: usize, trials: usize) {
     let folder = tempfile::tempdir().expect("a folder");
-    let shared = Arc::new(Shared {
-        began: Instant::now(),
-        turn: AtomicUsize::new(0),
-        revoked: AtomicI64::new(-1),
-        answered_ns: AtomicU64::new(0),
-        marked: AtomicBool::new(false),
-        under_way: AtomicUsize::new(0),
-        last_ns: AtomicU64::new(0),
-        passed: [const { AtomicUsize::new(0) }; PASSED.len()],
-        uploads: AtomicUsize::new(0),
-        loaded: AtomicUsize::new(0),
-        over: AtomicBool::new(false),
-    });
-    let upstream = start_upstream(&shared);
+    let (seen, load) = (Arc::<Seen>::default(), Arc::<Load>::default());
+    let upstream = product::start(&seen);
     let gate = gate(folder.path(), upstream);
     let ListenAddress::Tcp(address) = gate.gates[0].clone() else { panic!("the gate listens on TCP") };
+    let Some(Listen::Tcp(admin)) = gate.admin.clone() else { panic!("so does its admin") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let admin = folder.path().join("admin.sock");
     let of_kind = (requests / APPS / 4).max(1);
     let tasks = tokio::task::LocalSet::new();
     let began = Instant::now();
-    let answers = tasks.block_on(&runtime, async {
-        for _ in 0..LOADERS {
-            tokio::task::spawn_local(load(address, Arc::clone(&shared)));
+    let mut found = tasks.block_on(&runtime, async {
+        let loading = || tokio::task::spawn_local(keep_asking(address, Arc::clone(&load)));
+        let loading: Vec<_> = (0..LOADERS).map(|_| loading()).collect();
+        let found = run(address, admin, of_kind, trials, &seen, &load).await;
+        load.over.store(true, Ordering::SeqCst);
+        for one in loading {
+            one.await.expect("it ends");
         }
-        run(address, admin, of_kind, trials, &shared).await
+        found
     });
-    println!(
-        "{trials} trials in {:.0} s with {} requests parked and {} others: passed after the answer: {}; on their way when it \
-         was given: {}, the last of them read upstream {:.0} µs after it",
-        began.elapsed().as_secs_f64(),
-        of_kind * 4 * APPS,
-        shared.loaded.load(Ordering::SeqCst),
-        shared.all_passed(),
-        shared.under_way.load(Ordering::SeqCst),
-        shared.last_ns.load(Ordering::SeqCst) as f64 / 1e3,
-    );
-    println!("  `revoke` over the admin API: {}", spread(answers));
-    shared.over.store(true, Ordering::SeqCst);
+    let took = began.elapsed();
+    drop((tasks, runtime));
     gate.stop();
-    let kinds = PASSED.iter().zip(&shared.passed).map(|(kind, passed)| (*kind, passed.load(Ordering::SeqCst)));
-    assert_eq!(shared.all_passed(), 0, "law 8: {:?}", kinds.collect::<Vec<_>>());
+    seen.wait_for_the_last(upstream);
+    found.look(&seen, &load);
+    println!(
+        "{trials} trials in {:.0} s with {} requests parked and {} others:",
+        took.as_secs_f64(),
+        of_kind * 4 * APPS,
+        load.answered.load(Ordering::SeqCst),
+    );
+    found.tell(&seen);
+    assert_eq!(found.passed(&seen), 0, "law 8");
 }
 
 fn gate(folder: &Path, upstream: SocketAddr) -> Running {
@@ -120,12 +108,16 @@ fn gate(folder: &Path, upstream: SocketAddr) -> Running {
         );
         std::fs::write(folder.join(format!("policies/{app}.yaml")), text).expect("a file");
     }
+    std::fs::write(folder.join("tokens"), format!("bench admin {ADMIN}\n")).expect("a file");
+    // What is parked waits for its turn, and nothing else ends it: fifty trials of a starved machine take minutes.
+    let limits = "{upstream_connections_max: 10000, connections_max: 10000, max_connection_age: 1d, \
+        max_requests_per_connection: 1000000000, idle_timeout: 1d, body_idle_timeout: 1d, request_timeout: 1d, \
+        response_timeout: 1d, header_timeout: 5m, connect_timeout: 5m}";
     let text = format!(
         "version: 1\npolicies: policies\noverrides: state/overrides\nstate: state\nsettle: 1ms\ndata_plane: {{threads: 1}}\n\
-         admin: {{listen: 'unix:admin.sock'}}\ngates:\n  - name: jira\n    listen: 127.0.0.1:0\n    product: jira\n    \
-         identify: [token]\n    bypass: network\n    upstream: http://{upstream}\n    tenant: {{fixed: acme}}\n    \
-         issue_keys: prefix\n    names: as_written\n    limits: {{upstream_connections_max: 10000, connections_max: 10000, \
-         max_connection_age: 1d, max_requests_per_connection: 1000000000}}\n"
+         admin: {{listen: '127.0.0.1:0', token: {{file: tokens}}}}\ngates:\n  - name: jira\n    listen: 127.0.0.1:0\n    \
+         product: jira\n    identify: [token]\n    bypass: network\n    upstream: http://{upstream}\n    \
+         tenant: {{fixed: acme}}\n    issue_keys: prefix\n    names: as_written\n    limits: {limits}\n"
     );
     start_configured(folder, &text)
 }
@@ -134,56 +126,54 @@ fn token(app: usize) -> String {
     format!("token-{app}")
 }
 
-/// Seconds that each `revoke` took.
-async fn run(address: SocketAddr, admin: PathBuf, of_kind: usize, trials: usize, shared: &Shared) -> Vec<f64> {
+async fn run(address: SocketAddr, admin: SocketAddr, of_kind: usize, trials: usize, seen: &Seen, load: &Load) -> Found {
     let mut apps = Vec::new();
     for app in 0..APPS {
-        apps.push(Parked::new(address, app, of_kind, shared).await);
+        apps.push(Parked::new(address, app, of_kind, seen).await);
     }
-    let mut took = Vec::with_capacity(trials);
+    let mut found = Found::default();
     for trial in 0..trials {
         let app = trial % APPS;
-        shared.turn.store(app, Ordering::SeqCst);
-        let began = Instant::now();
+        load.turn.store(app, Ordering::SeqCst);
+        let (began, ordered_ns) = (Instant::now(), stamps::now());
         let order = json!({"act": "revoke", "app": format!("jira/app-{app}"), "all_scopes": true, "reason": "x"});
-        let done = ask(&admin, "/api/v1/acts", None, &order).await;
-        let now = Instant::now();
-        shared.answered_ns.store(nanos(now - shared.began), Ordering::SeqCst);
-        shared.revoked.store(i64::try_from(app).expect("a number"), Ordering::SeqCst);
+        let (done, answered_ns) = ask(admin, "/api/v1/acts", None, &order).await;
+        found.took.push(began.elapsed().as_secs_f64());
         assert_eq!(done["in_force"]["gates"], 1, "{done}");
-        took.push((now - began).as_secs_f64());
-        let released = apps[app].release().await;
-        tokio::time::sleep(MARK.saturating_sub(now.elapsed())).await;
-        shared.marked.store(true, Ordering::SeqCst);
-        shared.passed[ANSWERED].fetch_add(released.answers().await, Ordering::SeqCst);
-        shared.revoked.store(-1, Ordering::SeqCst);
-        shared.marked.store(false, Ordering::SeqCst);
+        apps[app].release().await.ends(&mut found.ends).await;
+        found.windows[app].push(Window { ordered_ns, answered_ns, taken_back_ns: stamps::now() });
         let path = format!("/api/v1/acts/{}/restore", done["id"].as_str().expect("an id"));
-        let back = ask(&admin, &path, done["in_force"]["generation"].as_u64(), &json!({"reason": "x"})).await;
+        let (back, _) = ask(admin, &path, done["in_force"]["generation"].as_u64(), &json!({"reason": "x"})).await;
         assert_eq!(back["in_force"]["gates"], 1, "{back}");
-        apps[app].park(of_kind, shared).await;
+        apps[app].park(of_kind, seen).await;
+        found.look(seen, load);
     }
-    took
+    found
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-async fn ask(admin: &Path, path: &str, if_match: Option<u64>, body: &Value) -> Value {
-    let mut stream = UnixStream::connect(admin).await.expect("the admin socket");
+/// The answer, and when the gate wrote it, in nanoseconds of Unix time.
+async fn ask(admin: SocketAddr, path: &str, if_match: Option<u64>, body: &Value) -> (Value, u64) {
+    let mut stream = TcpStream::connect(admin).await.expect("the admin listener");
+    stamps::stamp(&stream);
     let (body, seen) = (body.to_string(), if_match.map_or(String::new(), |seen| format!("if-match: \"{seen}\"\r\n")));
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n{seen}content-length: \
-         {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN}\r\nconnection: close\r\ncontent-type: \
+         application/json\r\n{seen}content-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.expect("it is written");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (mut answer, mut answered_ns) = (Vec::new(), None);
+    loop {
+        let came = stamps::read(&stream, &mut answer).await.expect("an answer");
+        if came.bytes == 0 {
+            break;
+        }
+        answered_ns = answered_ns.or(came.at);
+    }
+    let answer = String::from_utf8(answer).expect("text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
-    serde_json::from_str(body).expect("JSON")
+    (serde_json::from_str(body).expect("JSON"), answered_ns.expect("the kernel stamps what comes"))
 }
 
 /// The requests of one app that wait on the other half of their bodies.
@@ -210,18 +200,18 @@ fn calls(app: usize) -> [(&'static str, String, &'static str); 2] {
 }
 
 impl Parked {
-    async fn new(address: SocketAddr, app: usize, of_kind: usize, shared: &Shared) -> Self {
+    async fn new(address: SocketAddr, app: usize, of_kind: usize, seen: &Seen) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         let (http2, connection) = h2::client::handshake(stream).await.expect("a handshake");
         tokio::task::spawn_local(connection);
         let mut parked = Self { address, app, http1: Vec::new(), http2, streams: Vec::new() };
-        parked.park(of_kind, shared).await;
+        parked.park(of_kind, seen).await;
         parked
     }
 
     /// Sends all but the last byte of each, and waits until those that are passed on have begun upstream.
-    async fn park(&mut self, of_kind: usize, shared: &Shared) {
-        let wanted = shared.uploads.load(Ordering::SeqCst) + 2 * of_kind;
+    async fn park(&mut self, of_kind: usize, seen: &Seen) {
+        let wanted = seen.uploads.load(Ordering::SeqCst) + 2 * of_kind;
         for _ in 0..of_kind {
             for (method, target, body) in calls(self.app) {
                 let half = &body[..body.len() - 1];
@@ -244,7 +234,7 @@ impl Parked {
             }
         }
         let began = Instant::now();
-        while shared.uploads.load(Ordering::SeqCst) < wanted {
+        while seen.uploads.load(Ordering::SeqCst) < wanted {
             assert!(began.elapsed() < DEADLINE, "what is passed on does not come upstream");
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
@@ -265,31 +255,33 @@ impl Parked {
 }
 
 impl Released {
-    /// How many were answered by the product.
-    async fn answers(self) -> usize {
-        let mut passed = 0;
+    /// Counts how each ended, in words.
+    async fn ends(self, ends: &mut BTreeMap<String, usize>) {
+        let mut count = |end: Option<&str>| *ends.entry(end.unwrap_or(ANSWERED).to_owned()).or_default() += 1;
         for mut stream in self.http1 {
             let mut answer = [0; 4096];
             let read = tokio::time::timeout(DEADLINE, stream.read(&mut answer)).await.expect("an answer in time");
             let answer = String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).into_owned();
-            passed += usize::from(!answer.is_empty() && !answer.contains("x-scopegate-reason: "));
+            let reason = answer.lines().find_map(|line| line.strip_prefix("x-scopegate-reason: "));
+            count(if answer.is_empty() { Some(CUT) } else { reason });
         }
         for answer in self.streams {
-            let answer = tokio::time::timeout(DEADLINE, answer).await.expect("an answer in time");
-            passed += usize::from(answer.is_ok_and(|answer| !answer.headers().contains_key("x-scopegate-reason")));
+            match tokio::time::timeout(DEADLINE, answer).await.expect("an answer in time") {
+                Ok(answer) => {
+                    count(answer.headers().get("x-scopegate-reason").map(|reason| reason.to_str().expect("text")))
+                }
+                Err(_) => count(Some(CUT)),
+            }
         }
-        passed
     }
 }
 
 /// Asks for the app whose turn it is, over and over.
-async fn load(address: SocketAddr, shared: Arc<Shared>) {
-    'connections: while !shared.over.load(Ordering::SeqCst) {
+async fn keep_asking(address: SocketAddr, load: Arc<Load>) {
+    'connections: while !load.over.load(Ordering::SeqCst) {
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
-        loop {
-            let app = shared.turn.load(Ordering::SeqCst);
-            let is_revoked = || shared.revoked.load(Ordering::SeqCst) == i64::try_from(app).expect("a number");
-            let revoked = is_revoked();
+        while !load.over.load(Ordering::SeqCst) {
+            let (app, asked_ns) = (load.turn.load(Ordering::SeqCst), stamps::now());
             let ask = format!(
                 "GET /rest/api/3/issue/SEC-{} HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {}\r\n\r\n",
                 app + 1,
@@ -299,11 +291,9 @@ async fn load(address: SocketAddr, shared: Arc<Shared>) {
                 continue 'connections;
             }
             let Some(head) = answer(&mut stream).await else { continue 'connections };
-            shared.loaded.fetch_add(1, Ordering::SeqCst);
-            // Else it may have been judged once the act was taken back.
-            let revoked = revoked && is_revoked();
-            if revoked && !head.contains("x-scopegate-reason: ") {
-                shared.passed[SENT_AFTER].fetch_add(1, Ordering::SeqCst);
+            load.answered.fetch_add(1, Ordering::SeqCst);
+            if !head.contains("x-scopegate-reason: ") {
+                load.permitted.lock().expect("a list").push(Permitted { app, asked_ns, came_ns: stamps::now() });
             }
             tokio::time::sleep(LOAD_EVERY).await;
         }
@@ -326,103 +316,108 @@ async fn answer(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-fn length(head: &str) -> usize {
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    length.unwrap_or(0)
-}
-
-/// The product, on a thread of its own.
-fn start_upstream(shared: &Arc<Shared>) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.set_nonblocking(true).expect("a socket");
-    let address = listener.local_addr().expect("an address");
-    let shared = Arc::clone(shared);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            let listener = TcpListener::from_std(listener).expect("a listener");
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::task::spawn_local(product(stream, Arc::clone(&shared)));
-            }
-        });
-    });
-    address
-}
-
-/// Answers calls on one connection, and notes when the first byte of each came.
-async fn product(mut stream: TcpStream, shared: Arc<Shared>) {
-    let mut bytes: Vec<u8> = Vec::new();
-    loop {
-        let mut first = None;
-        let head = loop {
-            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                let rest = bytes.split_off(end + 4);
-                break String::from_utf8(std::mem::replace(&mut bytes, rest)).expect("text");
-            }
-            match stream.read_buf(&mut bytes).await {
-                Ok(count) if count > 0 => drop(first.get_or_insert_with(|| shared.came())),
-                _ => return,
-            }
-        };
-        let mut words = head.split(' ');
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let is_upload = target.ends_with("/comment");
-        let app = target
-            .trim_end_matches("/comment")
-            .rsplit_once('-')
-            .and_then(|(_, number)| number.parse::<i64>().ok())
-            .map_or(-1, |app| app - 1);
-        shared.note(method, is_upload, app, first);
-        let length = length(&head);
-        while bytes.len() < length {
-            match stream.read_buf(&mut bytes).await {
-                Ok(count) if count > 0 => {}
-                _ => return,
-            }
-        }
-        bytes.drain(..length);
-        if is_upload {
-            // Its last byte is sent after the answer, and never before.
-            shared.passed[WHOLE].fetch_add(1, Ordering::SeqCst);
-        }
-        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.is_err() {
-            return;
-        }
-    }
-}
-
-/// How things stood when a first byte came.
+/// From the answer to a `revoke` to the `restore` being sent, in nanoseconds of Unix time: nothing of the app passes.
 #[derive(Debug, Clone, Copy)]
-struct Came {
-    revoked: i64,
-    marked: bool,
-    after_ns: u64,
+struct Window {
+    /// The order was sent.
+    ordered_ns: u64,
+    answered_ns: u64,
+    taken_back_ns: u64,
 }
 
-impl Shared {
-    fn all_passed(&self) -> usize {
-        self.passed.iter().map(|passed| passed.load(Ordering::SeqCst)).sum()
+const ANSWERED: &str = "answered by the product";
+const CUT: &str = "cut";
+
+/// What the trials found.
+#[derive(Debug)]
+struct Found {
+    /// Seconds that each `revoke` took.
+    took: Vec<f64>,
+    /// By app, in their order.
+    windows: Vec<Vec<Window>>,
+    /// How what was parked ended.
+    ends: BTreeMap<String, usize>,
+    /// Requests that were written upstream within a window.
+    written: usize,
+    /// Those that were sent to the gate within one, and answered by the product.
+    permitted: usize,
+    /// Those that were written while an order was carried out: they show that there was something to be stopped.
+    meanwhile: usize,
+    /// Those that were written before an answer and read upstream after it, and how long after it, at the most.
+    under_way: usize,
+    read_after_ns: u64,
+    /// How long before an answer the last of its app was written, at the least.
+    nearest_ns: Option<u64>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        let (windows, ends) = (vec![Vec::new(); APPS], BTreeMap::new());
+        let (written, permitted, meanwhile, under_way, read_after_ns) = (0, 0, 0, 0, 0);
+        let (took, nearest_ns) = (Vec::new(), None);
+        Self { took, windows, ends, written, permitted, meanwhile, under_way, read_after_ns, nearest_ns }
+    }
+}
+
+impl Found {
+    /// Looks at what came since. Call it at the end of a trial: each window in which it may have come is known then.
+    fn look(&mut self, seen: &Seen, load: &Load) {
+        for call in seen.take_calls() {
+            self.call(call);
+        }
+        for Permitted { app, asked_ns, came_ns } in std::mem::take(&mut *load.permitted.lock().expect("a list")) {
+            self.permitted += usize::from(self.is_taken(app, asked_ns, came_ns));
+        }
     }
 
-    fn came(&self) -> Came {
-        let (marked, revoked) = (self.marked.load(Ordering::SeqCst), self.revoked.load(Ordering::SeqCst));
-        let answered = self.answered_ns.load(Ordering::SeqCst);
-        Came { revoked, marked, after_ns: nanos(self.began.elapsed()).saturating_sub(answered) }
+    fn call(&mut self, Call { app, sent_ns, read_ns }: Call) {
+        self.written += usize::from(self.is_taken(app, sent_ns, sent_ns));
+        let windows = &self.windows[app];
+        let Some(next) = windows.get(windows.partition_point(|window| window.answered_ns <= sent_ns)) else { return };
+        self.meanwhile += usize::from(sent_ns >= next.ordered_ns);
+        let before_ns = next.answered_ns - sent_ns;
+        self.nearest_ns = Some(self.nearest_ns.map_or(before_ns, |nearest| nearest.min(before_ns)));
+        if read_ns > next.answered_ns {
+            self.under_way += 1;
+            self.read_after_ns = self.read_after_ns.max(read_ns - next.answered_ns);
+        }
     }
 
-    fn note(&self, method: &str, is_upload: bool, app: i64, first: Option<Came>) {
-        if is_upload {
-            self.uploads.fetch_add(1, Ordering::SeqCst);
-        } else if method == "POST" {
-            // Held, and let go of only after the answer.
-            self.passed[HELD_CAME].fetch_add(1, Ordering::SeqCst);
-        }
-        let Some(came) = first.filter(|came| came.revoked == app && app >= 0) else { return };
-        if came.marked {
-            self.passed[AFTER_THE_MARK].fetch_add(1, Ordering::SeqCst);
-        } else {
-            self.under_way.fetch_add(1, Ordering::SeqCst);
-            self.last_ns.fetch_max(came.after_ns, Ordering::SeqCst);
-        }
+    /// Whether everything was taken from the app all the while.
+    fn is_taken(&self, app: usize, from_ns: u64, to_ns: u64) -> bool {
+        let windows = &self.windows[app];
+        let begun = windows.partition_point(|window| window.answered_ns <= from_ns);
+        begun.checked_sub(1).is_some_and(|last| to_ns <= windows[last].taken_back_ns)
+    }
+
+    /// All that must not be.
+    fn passed(&self, seen: &Seen) -> usize {
+        let answered = self.ends.get(ANSWERED).copied().unwrap_or(0);
+        // The last byte of an upload, and of what is held, is sent after the answer, and never before.
+        let (whole, held) = (seen.whole.load(Ordering::SeqCst), seen.held.load(Ordering::SeqCst));
+        self.written + self.permitted + answered + whole + held
+    }
+
+    fn tell(&self, seen: &Seen) {
+        println!(
+            "  passed after the answer: {} ({} written upstream, {} others sent and permitted, {} bodies whole, {} held \
+             requests)",
+            self.passed(seen),
+            self.written,
+            self.permitted,
+            seen.whole.load(Ordering::SeqCst),
+            seen.held.load(Ordering::SeqCst),
+        );
+        let micros = |ns: u64| ns as f64 / 1e3;
+        println!(
+            "  written before it: {} since the order was sent, the last {:.0} µs before the answer; {} of them were read upstream \
+             after it, up to {:.0} µs",
+            self.meanwhile,
+            self.nearest_ns.map_or(f64::NAN, micros),
+            self.under_way,
+            micros(self.read_after_ns),
+        );
+        println!("  what was parked ended so: {:?}", self.ends);
+        println!("  `revoke` over the admin API: {}", spread(self.took.clone()));
     }
 }
