@@ -154,8 +154,8 @@ impl Desk {
         if let Some(fleet) = &self.fleet {
             let cuts = fleet.cuts();
             let removed = fleet.remove(&act.id).await;
-            let seq = removed.map_err(|error| self.unsigned_unput(&act.id, None, &error))?;
-            self.finish_all(fleet, &act.id, (seq, &cuts), &mut done, began, &before).await;
+            let put = removed.map_err(|error| self.unsigned_unput(&act.id, None, &error))?;
+            self.finish_all(fleet, (&put, &cuts), &mut done, began, &before).await;
             return Ok(done);
         }
         let id = act.id.clone();
@@ -188,8 +188,8 @@ impl Desk {
         if let Some(fleet) = &self.fleet {
             let cuts = fleet.cuts();
             let replaced = fleet.replace(&act).await;
-            let seq = replaced.map_err(|error| self.unsigned_unput(&act.id, Some(&act.text), &error))?;
-            self.finish_all(fleet, &act.id, (seq, &cuts), &mut done, began, &before).await;
+            let put = replaced.map_err(|error| self.unsigned_unput(&act.id, Some(&act.text), &error))?;
+            self.finish_all(fleet, (&put, &cuts), &mut done, began, &before).await;
             return Ok(done);
         }
         let generation = self.force.watch().borrow().generation;

@@ -26,6 +26,11 @@
 //! nothing: with each session every gate must be heard again, and none can have in force what comes after its own word.
 //! And a place is believed only where the cluster names one: an acknowledgement with the number 0 is none.
 //!
+//! **Where the servers break the order.** Two servers may come to hold different messages at one place, for good: seen of
+//! version 2.9.10 where two of three lay still for ten seconds. No number shows that. So a gate that heard of an act
+//! lately says the act and the mark of its text, and only that counts for a command; one that is past the place and does not
+//! say it is named. What is left: a gate that starts on such a server, or comes back to it, after the command has answered.
+//!
 //! **Nothing is lost in silence.** An act goes by a marker that says so, never because it is not there: a bucket that is
 //! gone, empty, new or older than what was known leaves every known act in force, and is told. What takes away is put
 //! back by each gate that knows it, so every act that was in force anywhere comes back; what gives is not, for the
@@ -62,7 +67,7 @@ use crate::config::model;
 use crate::problem::Problem;
 use bucket::{Link, NotPut};
 use entry::{Instance, Op, act_key};
-use gates::{Gates, Reach};
+use gates::{Gates, Put, Reach, mark};
 use memory::Kept;
 pub use task::{Around, Task};
 
@@ -126,28 +131,29 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Writes a new act. Returns its place in the one order.
+    /// Writes a new act. Returns what must be in force then.
     ///
     /// # Errors
     /// It was not written, or nobody knows.
-    pub async fn add(&self, act: &Act) -> Result<u64, NotPut> {
-        self.put(&act.id, Op::Put, text(act), 0).await
+    pub async fn add(&self, act: &Act) -> Result<Put, NotPut> {
+        Ok(put_of(act, self.put(&act.id, Op::Put, text(act), 0).await?))
     }
 
     /// Writes an act in place of what it was when it was last seen.
     ///
     /// # Errors
     /// As [`Self::add`], and that somebody else changed it.
-    pub async fn replace(&self, act: &Act) -> Result<u64, NotPut> {
-        self.put(&act.id, Op::Put, text(act), self.revision(&act.id)).await
+    pub async fn replace(&self, act: &Act) -> Result<Put, NotPut> {
+        Ok(put_of(act, self.put(&act.id, Op::Put, text(act), self.revision(&act.id)).await?))
     }
 
     /// Takes an act back.
     ///
     /// # Errors
     /// As [`Self::replace`].
-    pub async fn remove(&self, id: &ActId) -> Result<u64, NotPut> {
-        self.put(id, Op::Delete, Bytes::new(), self.revision(id)).await
+    pub async fn remove(&self, id: &ActId) -> Result<Put, NotPut> {
+        let seq = self.put(id, Op::Delete, Bytes::new(), self.revision(id)).await?;
+        Ok(Put { seq, id: id.clone(), text: None })
     }
 
     /// The message that put it there; 0 for one that only gates know.
@@ -195,15 +201,15 @@ impl Fleet {
         view.gates.of(view.own.as_ref()?)?.status.refused.get(id.as_str()).cloned()
     }
 
-    /// Waits until every gate has everything up to `seq` in force, or does not answer.
-    pub async fn reached(&self, seq: u64, act: &ActId, cuts: &BTreeMap<Instance, u64>) -> Reach {
+    /// Waits until every gate has it in force, or does not answer.
+    pub async fn reached(&self, put: &Put, cuts: &BTreeMap<Instance, u64>) -> Reach {
         let mut view = self.view.clone();
         let mut wait = Wait::begin();
         loop {
             let reach = {
                 let view = view.borrow_and_update();
                 // A gate that was heard before the act is waited for, so the act itself must have been seen.
-                (view.delivered >= seq).then(|| view.gates.reach(seq, act, cuts))
+                (view.delivered >= put.seq).then(|| view.gates.reach(put, cuts))
             };
             let left = wait.left(reach.as_ref());
             match reach {
@@ -255,6 +261,10 @@ impl Wait {
         };
         until.saturating_duration_since(now)
     }
+}
+
+fn put_of(act: &Act, seq: u64) -> Put {
+    Put { seq, id: act.id.clone(), text: Some(mark(&known::digest(&act.text))) }
 }
 
 fn text(act: &Act) -> Bytes {

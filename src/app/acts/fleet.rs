@@ -13,7 +13,7 @@ use crate::control::admin::AdminError;
 use crate::control::fleet::Fleet;
 use crate::control::fleet::bucket::NotPut;
 use crate::control::fleet::entry::Instance;
-use crate::control::fleet::gates::Reach;
+use crate::control::fleet::gates::{Put, Reach};
 
 impl Desk {
     /// A new act, in the bucket. One that this gate itself does not take is taken back.
@@ -27,8 +27,8 @@ impl Desk {
     ) -> Result<(), AdminError> {
         let cuts = fleet.cuts();
         let added = fleet.add(act).await;
-        let seq = added.map_err(|error| self.unsigned_unput(&act.id, Some(&act.text), &error))?;
-        self.finish_all(fleet, &act.id, (seq, &cuts), done, began, before).await;
+        let put = added.map_err(|error| self.unsigned_unput(&act.id, Some(&act.text), &error))?;
+        self.finish_all(fleet, (&put, &cuts), done, began, before).await;
         let Some(why) = fleet.refusal(&act.id) else { return Ok(()) };
         // It would stand there for ever and do nothing, here at least.
         fleet.remove(&act.id).await.map_err(|error| not_put(&act.id, &error))?;
@@ -39,13 +39,12 @@ impl Desk {
     pub(super) async fn finish_all(
         &self,
         fleet: &Fleet,
-        id: &ActId,
-        (seq, cuts): (u64, &BTreeMap<Instance, u64>),
+        (put, cuts): (&Put, &BTreeMap<Instance, u64>),
         done: &mut Done,
         began: Instant,
         before: &Snapshot,
     ) {
-        let reach = fleet.reached(seq, id, cuts).await;
+        let reach = fleet.reached(put, cuts).await;
         let generation = self.force.watch().borrow().generation;
         done.in_force = Reached { generation: Some(generation), ..reached(&reach, began) };
         done.notes.extend(lapsed(&reach));

@@ -77,7 +77,7 @@ impl Store {
             let problem = "the bucket does not have it: it holds where it is known";
             return Listed::of(&act.id, &act.text, Some(problem.to_owned()), false);
         };
-        let reach = view.gates.reach(*seq, &act.id, &view.gates.cuts());
+        let reach = view.gates.stands(*seq, &act.id);
         match reach.missing.is_empty() {
             _ if reach.of == 0 => unknown(),
             true => Listed::of(&act.id, &act.text, None, true),
@@ -136,8 +136,8 @@ impl Bucket {
             Change::Replace(act) => (self.runtime.block_on(self.direct.replace(act)), &act.id),
             Change::Remove(act) => (self.runtime.block_on(self.direct.remove(&act.id)), &act.id),
         };
-        let seq = match put {
-            Ok(seq) => seq,
+        let put = match put {
+            Ok(put) => put,
             Err(NotPut::Conflict) => {
                 let help = "`scopegate overrides` shows what it says now";
                 let message = format!("{id}: {}", NotPut::Conflict);
@@ -145,7 +145,7 @@ impl Bucket {
             }
             Err(error) => return Err(Failure::Other(format!("{id}: {error}"))),
         };
-        let reach = self.runtime.block_on(self.direct.reached(seq, id, &cuts));
+        let reach = self.runtime.block_on(self.direct.reached(&put, &cuts));
         let lost = |lost| Failure::Other(format!("{id} was written, and which gates it reached is not known: {lost}"));
         reach.map(Ok).map_err(lost)
     }

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::bucket::{Feed, Link, Lost, NotPut, connect};
 use super::entry::{BARRIER, Entry, Instance, Key, Op, act_key, act_of};
-use super::gates::Reach;
-use super::{Settings, View, Wait, text};
+use super::gates::{Put, Reach};
+use super::{Settings, View, Wait, put_of, text};
 use crate::acts::{Act, ActId};
 
 /// For all of the bucket.
@@ -102,41 +102,43 @@ impl Direct {
 
     /// # Errors
     /// As [`super::Fleet::add`].
-    pub async fn add(&self, act: &Act) -> Result<u64, NotPut> {
-        self.link.put(&act_key(&act.id), Op::Put, text(act), Some(0)).await
+    pub async fn add(&self, act: &Act) -> Result<Put, NotPut> {
+        Ok(put_of(act, self.link.put(&act_key(&act.id), Op::Put, text(act), Some(0)).await?))
     }
 
     /// # Errors
     /// As [`super::Fleet::replace`].
-    pub async fn replace(&self, act: &Act) -> Result<u64, NotPut> {
-        self.link.put(&act_key(&act.id), Op::Put, text(act), Some(self.revision(&act.id))).await
+    pub async fn replace(&self, act: &Act) -> Result<Put, NotPut> {
+        let seq = self.link.put(&act_key(&act.id), Op::Put, text(act), Some(self.revision(&act.id))).await?;
+        Ok(put_of(act, seq))
     }
 
     /// # Errors
     /// As [`super::Fleet::remove`].
-    pub async fn remove(&self, id: &ActId) -> Result<u64, NotPut> {
-        self.link.put(&act_key(id), Op::Delete, Bytes::new(), Some(self.revision(id))).await
+    pub async fn remove(&self, id: &ActId) -> Result<Put, NotPut> {
+        let seq = self.link.put(&act_key(id), Op::Delete, Bytes::new(), Some(self.revision(id))).await?;
+        Ok(Put { seq, id: id.clone(), text: None })
     }
 
     fn revision(&self, id: &ActId) -> u64 {
         self.view.revisions.get(id).copied().unwrap_or(0)
     }
 
-    /// Waits until every gate has everything up to `seq` in force, or does not answer.
+    /// Waits until every gate has it in force, or does not answer.
     ///
     /// # Errors
     /// The bucket is lost; which gates it reached is not known.
-    pub async fn reached(&mut self, seq: u64, act: &ActId, cuts: &BTreeMap<Instance, u64>) -> Result<Reach, Lost> {
+    pub async fn reached(&mut self, put: &Put, cuts: &BTreeMap<Instance, u64>) -> Result<Reach, Lost> {
         let mut wait = Wait::begin();
         let mut after = None;
         loop {
-            if after.is_none() && self.view.delivered >= seq {
+            if after.is_none() && self.view.delivered >= put.seq {
                 // A gate that spoke for the first time before the act, and once more before that was delivered, comes only now.
                 let barrier = self.link.put(BARRIER, Op::Put, Bytes::new(), None).await;
                 after = Some(barrier.map_err(|error| Lost::Unreachable(error.to_string()))?);
             }
             let heard = after.is_some_and(|after| self.view.delivered >= after);
-            let reach = heard.then(|| self.view.gates.reach(seq, act, cuts));
+            let reach = heard.then(|| self.view.gates.reach(put, cuts));
             let left = wait.left(reach.as_ref());
             if let Some(reach) = reach.filter(|_| left.is_zero()) {
                 return Ok(Reach { at: wait.in_force, ..reach });

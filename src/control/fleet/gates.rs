@@ -3,7 +3,8 @@
 //! A gate counts until it cannot be ready any more: for `max_override_age` after it was last heard, by the cluster's
 //! clock, and `SLACK_MS` beyond. Its own lease began earlier, so it has ended by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,11 @@ const GATES_MAX: usize = 2_000;
 const STATUS_BYTES_MAX: usize = 32 * 1024;
 /// Refused acts that a gate names.
 pub const REFUSED_SAID_MAX: usize = 50;
+/// Acts that a gate names because they came to it lately, and for how long it does: a command waits for seconds.
+pub const RECENT_MAX: usize = 100;
+pub const RECENT_FOR: Duration = Duration::from_secs(60);
+/// Nobody makes another text with the same mark while a command waits.
+const MARK_BYTES: usize = 16;
 /// Between two statuses of one gate, however small the fleet.
 pub const EVERY_MIN_MS: u64 = 3_000;
 /// What all gates together may say a second, roughly.
@@ -49,6 +55,9 @@ pub struct Status {
     pub refused: BTreeMap<String, String>,
     #[serde(default)]
     pub refused_more: usize,
+    /// What came to it lately, and is in force. At most [`RECENT_MAX`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recent: BTreeMap<String, Said>,
     /// What was under way was judged by all messages up to this one.
     pub judged: u64,
     /// What was cut so far, since the start.
@@ -58,6 +67,50 @@ pub struct Status {
     pub every_ms: u64,
     /// By its own clock. For people.
     pub time_ms: i64,
+}
+
+/// What a gate says of an act that came to it lately.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The message that it followed.
+    pub at: u64,
+    /// The mark of the text that is in force ([`mark`]). `None`: it was taken back.
+    pub text: Option<String>,
+}
+
+/// The acts that came to this gate lately and are in force, the newest last.
+#[derive(Debug, Default)]
+pub struct Recent(VecDeque<(Instant, ActId, Said)>);
+
+impl Recent {
+    /// These are in force as of now.
+    pub fn extend(&mut self, says: Vec<(ActId, Said)>) {
+        let now = Instant::now();
+        self.0.extend(says.into_iter().map(|(id, said)| (now, id, said)));
+        let beyond = self.0.len().saturating_sub(RECENT_MAX);
+        self.0.drain(..beyond);
+    }
+
+    /// What is to be said of them.
+    pub fn said(&self) -> BTreeMap<String, Said> {
+        let lately = self.0.iter().filter(|(since, _, _)| since.elapsed() < RECENT_FOR);
+        // Of an act that came twice the last word counts.
+        lately.map(|(_, id, said)| (id.to_string(), said.clone())).collect()
+    }
+}
+
+/// What was put into the bucket, and must be in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    pub seq: u64,
+    pub id: ActId,
+    /// As [`Said::text`].
+    pub text: Option<String>,
+}
+
+/// A text in few letters.
+pub fn mark(digest: &[u8; 32]) -> String {
+    digest.iter().take(MARK_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +148,7 @@ pub struct Reach {
     pub cut: u64,
     pub judged: bool,
     /// When it was in force on all of them, as far as somebody waited for that.
-    pub at: Option<std::time::Instant>,
+    pub at: Option<Instant>,
 }
 
 impl Status {
@@ -174,8 +227,31 @@ impl Gates {
         self.heard.iter().map(|(instance, heard)| (instance.clone(), heard.status.cut)).collect()
     }
 
-    /// Which gates have everything up to `seq` in force. `act`: whose refusal counts; `cuts`: as they were before.
-    pub fn reach(&self, seq: u64, act: &ActId, cuts: &BTreeMap<Instance, u64>) -> Reach {
+    /// Which gates have an act in force that was just put. A gate's place in the order is not enough: servers whose copies of the
+    /// bucket differ (see the head of `fleet`) give the same number to different messages. So it must say the act itself.
+    /// `cuts`: as they were before.
+    pub fn reach(&self, put: &Put, cuts: &BTreeMap<Instance, u64>) -> Reach {
+        let says_so = |status: &Status| {
+            let said = status.recent.get(put.id.as_str());
+            // Something that came later may have taken its place.
+            said.is_some_and(|said| said.text == put.text || said.at > put.seq)
+        };
+        self.reach_where(put.seq, &put.id, says_so, cuts)
+    }
+
+    /// Which gates have everything up to `seq` in force, by their place alone: they do not name every act for ever.
+    pub fn stands(&self, seq: u64, act: &ActId) -> Reach {
+        self.reach_where(seq, act, |_| true, &BTreeMap::new())
+    }
+
+    /// `act`: whose refusal counts.
+    fn reach_where(
+        &self,
+        seq: u64,
+        act: &ActId,
+        says_so: impl Fn(&Status) -> bool,
+        cuts: &BTreeMap<Instance, u64>,
+    ) -> Reach {
         let mut reach = Reach { judged: true, ..Reach::default() };
         for (instance, heard) in &self.heard {
             let (status, silent_ms) = (&heard.status, self.silent_ms(heard));
@@ -190,10 +266,14 @@ impl Gates {
                     let more = status.refused_more;
                     reach.missing.push(format!("{} (it refuses {more} acts more than it names)", status.name));
                 }
-                (true, None) => {
+                (true, None) if says_so(status) => {
                     reach.gates += 1;
                     reach.judged &= status.judged >= seq;
                     reach.cut += status.cut.saturating_sub(cuts.get(instance).copied().unwrap_or(status.cut));
+                }
+                (true, None) => {
+                    let why = "it is past the act's place, and does not have the act: its server's copy of the bucket may differ";
+                    reach.missing.push(format!("{} ({why})", status.name));
                 }
                 (true, Some(why)) => reach.missing.push(format!("{} (it refuses it: {})", status.name, shown(why))),
                 (false, _) if is_late => {
@@ -259,12 +339,17 @@ mod tests {
             acts: 1,
             refused: BTreeMap::new(),
             refused_more: 0,
+            recent: BTreeMap::from([(id().to_string(), Said { at: in_force, text: Some(mark(&[1; 32])) })]),
             judged: in_force,
             cut: 0,
             max_override_age_ms: 600_000,
             every_ms: 3_000,
             time_ms: 0,
         }
+    }
+
+    fn put(seq: u64) -> Put {
+        Put { seq, id: id(), text: Some(mark(&[1; 32])) }
     }
 
     fn value(status: &Status) -> Bytes {
@@ -286,18 +371,18 @@ mod tests {
         gates.take(&instance(1), Some(&value(&status("gw-1", 20))), 1_000, 1_000_000);
         gates.take(&instance(2), Some(&value(&status("gw-2", 19))), 1_000, 1_000_000);
         gates.at(1_000_000);
-        let reach = gates.reach(20, &id(), &gates.cuts());
+        let reach = gates.reach(&put(20), &gates.cuts());
         assert_eq!((reach.gates, reach.of, reach.answering), (1, 3, true));
         assert_eq!(reach.missing, ["gw-2 (it answers, and has not put it in force)", "gw-7 (last seen 41 s ago)"]);
         gates.take(&instance(2), Some(&value(&status("gw-2", 21))), 1_000, 1_001_000);
         gates.at(959_000 + 630_000);
-        let reach = gates.reach(20, &id(), &gates.cuts());
+        let reach = gates.reach(&put(20), &gates.cuts());
         assert_eq!((reach.gates, reach.of), (2, 3), "gw-7 may be ready for as long as its lease and the slack go");
         gates.at(959_000 + 630_001);
-        let reach = gates.reach(20, &id(), &gates.cuts());
+        let reach = gates.reach(&put(20), &gates.cuts());
         assert_eq!((reach.gates, reach.of, reach.lapsed.len()), (2, 2, 1), "{reach:?}");
         gates.take(&instance(1), None, 1_000, 0);
-        assert_eq!(gates.reach(20, &id(), &gates.cuts()).of, 1, "it has left");
+        assert_eq!(gates.reach(&put(20), &gates.cuts()).of, 1, "it has left");
     }
 
     #[test]
@@ -305,15 +390,36 @@ mod tests {
         let mut gates = Gates::default();
         gates.take(&instance(1), Some(&value(&status("gw-1", 30))), 31, 0);
         gates.take(&instance(2), Some(&value(&status("gw-2", 5))), 6, 0);
-        assert_eq!(gates.reach(20, &id(), &gates.cuts()).gates, 1);
+        assert_eq!(gates.reach(&put(20), &gates.cuts()).gates, 1);
         gates.begin();
-        let reach = gates.reach(3, &id(), &gates.cuts());
+        let reach = gates.reach(&put(3), &gates.cuts());
         assert_eq!((reach.gates, reach.of), (0, 2), "each counts, and has said nothing of this bucket: {reach:?}");
         // It still speaks of the bucket that was.
         gates.take(&instance(1), Some(&value(&status("gw-1", 30))), 8, 0);
         gates.take(&instance(2), Some(&value(&status("gw-2", 9))), 10, 0);
-        let reach = gates.reach(3, &id(), &gates.cuts());
+        let reach = gates.reach(&put(3), &gates.cuts());
         assert_eq!((reach.gates, reach.of, reach.missing.len()), (1, 2, 1), "{reach:?}");
+    }
+
+    #[test]
+    fn a_gate_that_is_past_the_place_and_does_not_say_the_act_does_not_have_it() {
+        let mut gates = Gates::default();
+        let mut hear = |recent: BTreeMap<String, Said>| {
+            gates.take(&instance(1), Some(&value(&Status { recent, ..status("gw-1", 20) })), 21, 0);
+            gates.reach(&put(20), &gates.cuts())
+        };
+        let said = |at, text| BTreeMap::from([(id().to_string(), Said { at, text })]);
+        let other = ActId::new(Kind::Revoke, 1_795_165_200_000, 8).to_string();
+        let of_other = BTreeMap::from([(other, Said { at: 20, text: put(20).text })]);
+        for lacks in [BTreeMap::new(), of_other, said(20, None), said(20, Some(mark(&[2; 32]))), said(7, None)] {
+            let reach = hear(lacks.clone());
+            assert_eq!((reach.gates, reach.missing.len(), reach.answering), (0, 1, false), "{lacks:?}");
+        }
+        for has in [said(20, put(20).text), said(30, put(20).text), said(21, None)] {
+            assert_eq!(hear(has.clone()).gates, 1, "{has:?}");
+        }
+        hear(BTreeMap::new());
+        assert_eq!(gates.stands(20, &id()).gates, 1, "what lies there for long is told by its place");
     }
 
     #[test]
@@ -322,7 +428,7 @@ mod tests {
         refusing.refused.insert(id().to_string(), "no app `x`\nthere".to_owned());
         let mut gates = Gates::default();
         gates.take(&instance(3), Some(&value(&refusing)), 1_000, 0);
-        let reach = gates.reach(20, &id(), &BTreeMap::new());
+        let reach = gates.reach(&put(20), &BTreeMap::new());
         assert_eq!(reach.missing, ["gw-3 (it refuses it: no app `x`\u{fffd}there)"]);
         assert!(!reach.answering, "there is nothing to wait for");
     }
@@ -335,7 +441,7 @@ mod tests {
         let cut = Status { cut: 12, judged: 19, ..status("gw-1", 20) };
         gates.take(&instance(1), Some(&value(&cut)), 1_000, 0);
         gates.take(&instance(2), Some(&value(&Status { cut: 100, ..status("gw-2", 20) })), 1_000, 0);
-        let reach = gates.reach(20, &id(), &before);
+        let reach = gates.reach(&put(20), &before);
         assert_eq!((reach.cut, reach.judged), (5, false), "what gw-2 cut in all its life is not of this act");
     }
 
@@ -363,11 +469,11 @@ mod tests {
             gates.take(&instance(number), Some(&value(&status("dead", 1))), 1_000, 1_000);
         }
         let said = |reach: Reach| reach.missing.iter().any(|why| why.contains("beyond the first 2000"));
-        assert!(said(gates.reach(1, &id(), &gates.cuts())), "those that were dropped may be ready");
+        assert!(said(gates.reach(&put(1), &gates.cuts())), "those that were dropped may be ready");
         gates.at(1_000 + 630_001);
         gates.take(&instance(9_000), Some(&value(&status("gw-live", 4))), 1_000, 700_000);
         assert_eq!(gates.heard().count(), GATES_MAX);
-        let reach = gates.reach(5, &id(), &gates.cuts());
+        let reach = gates.reach(&put(5), &gates.cuts());
         assert_eq!(reach.missing, ["gw-live (it answers, and has not put it in force)"]);
         assert_eq!(gates.every_ms(), EVERY_MIN_MS, "the dead do not make the living silent");
     }
@@ -375,10 +481,10 @@ mod tests {
     #[test]
     fn no_gate_is_not_every_gate() {
         let mut gates = Gates::default();
-        assert_eq!(gates.reach(1, &id(), &gates.cuts()).missing.len(), 1, "none was ever heard");
+        assert_eq!(gates.reach(&put(1), &gates.cuts()).missing.len(), 1, "none was ever heard");
         gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000, 1_000);
         gates.at(90_000_000);
-        let reach = gates.reach(2, &id(), &gates.cuts());
+        let reach = gates.reach(&put(2), &gates.cuts());
         assert_eq!((reach.of, reach.lapsed.len(), reach.missing.len()), (0, 1, 1), "{reach:?}");
     }
 
@@ -387,13 +493,13 @@ mod tests {
         let mut gates = Gates::default();
         gates.take(&instance(1), Some(&value(&status("gw-1", 1))), 1_000, 1_000_000);
         gates.take(&instance(2), Some(&value(&status("gw-2", 5))), 1_000, 90_000_000);
-        assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 1, "by that clock alone it has ended");
+        assert_eq!(gates.reach(&put(5), &gates.cuts()).lapsed.len(), 1, "by that clock alone it has ended");
         gates.at(90_000_000 - SLACK_MS);
-        assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 1, "clocks may be so far apart");
+        assert_eq!(gates.reach(&put(5), &gates.cuts()).lapsed.len(), 1, "clocks may be so far apart");
         gates.at(1_002_000);
-        let reach = gates.reach(5, &id(), &gates.cuts());
+        let reach = gates.reach(&put(5), &gates.cuts());
         assert_eq!((reach.of, reach.missing.len(), reach.lapsed.len()), (2, 1, 0), "{reach:?}");
         gates.at(90_000_000 + 630_001);
-        assert_eq!(gates.reach(5, &id(), &gates.cuts()).lapsed.len(), 2, "its lease has ended by either clock");
+        assert_eq!(gates.reach(&put(5), &gates.cuts()).lapsed.len(), 2, "its lease has ended by either clock");
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::apply::{Applied, Expect, Turn, apply};
 use super::bucket::{Feed, Link, Lost, NotPut};
 use super::entry::{Entry, Instance, Key, Op};
-use super::gates::Status;
+use super::gates::{Said, Status, mark};
 use super::known::Step;
 use super::progress::Moment;
 use super::task::{Around, Inbox, Task, ticks};
@@ -68,6 +68,8 @@ struct Batch {
     entries: Vec<Queued>,
     /// `None`: the disk is being written.
     expect: Option<BTreeMap<ActId, Expect>>,
+    /// What will be said of it, in the order of the messages.
+    says: Vec<(ActId, Said)>,
     /// The workers are waited for.
     passing: bool,
 }
@@ -327,7 +329,7 @@ impl<'t> Session<'t> {
         let revisions = self.task.known.revisions().clone();
         self.task.view.send_modify(|view| view.revisions = revisions);
         let seqs = entries.iter().map(|queued| queued.seq).collect();
-        self.batch = Some(Batch { seqs, entries, expect: None, passing: false });
+        self.batch = Some(Batch { seqs, entries, expect: None, says: Vec::new(), passing: false });
         let (overrides, try_out, tell) = (self.task.overrides.clone(), self.around.try_out.clone(), self.tell.clone());
         let turn = self.turn.clone();
         tokio::task::spawn_blocking(move || {
@@ -359,6 +361,7 @@ impl<'t> Session<'t> {
         self.task.trouble = None;
         self.disk_after = None;
         if let Some(batch) = &mut self.batch {
+            batch.says = batch.says_of(&applied.expect);
             batch.expect = Some(applied.expect);
         }
         self.around.hints.iter().for_each(|hints| hints.tree());
@@ -447,6 +450,7 @@ impl<'t> Session<'t> {
     fn passed(&mut self, generation: u64) {
         let Some(batch) = self.batch.take() else { return };
         self.task.progress.settled(batch.seqs);
+        self.task.recent.extend(batch.says);
         // Readiness tells what the fleet is told, and not later.
         self.task.look(self.around);
         let (mut judged, tell, seq) =
@@ -476,6 +480,23 @@ impl<'t> Session<'t> {
             self.task.remember().await;
         }
         self.settle().await;
+    }
+}
+
+impl Batch {
+    /// Of each act what is in force then, under the last of its messages.
+    fn says_of(&self, expect: &BTreeMap<ActId, Expect>) -> Vec<(ActId, Said)> {
+        let says = self.entries.iter().filter_map(|queued| {
+            let text = match expect.get(&queued.id) {
+                Some(Expect::Text(digest)) => Some(mark(digest)),
+                Some(Expect::Gone) => None,
+                // It was never here.
+                None if queued.op == Op::Delete => None,
+                None => return None,
+            };
+            Some((queued.id.clone(), Said { at: queued.seq, text }))
+        });
+        says.collect()
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::apply::Turns;
 use super::bucket::{self, Feed, Link, Lost};
 use super::entry::Instance;
+use super::gates::Recent;
 use super::known::Known;
 use super::memory::{Kept, Memory};
 use super::progress::{Moment, Progress};
@@ -87,6 +88,7 @@ pub struct Task {
     /// Why what is remembered beside them cannot.
     forgets: Option<String>,
     pub(super) cut: u64,
+    pub(super) recent: Recent,
     pub(super) link: watch::Sender<Option<Link>>,
     pub(super) view: watch::Sender<View>,
     pub(super) barriers: mpsc::Receiver<oneshot::Sender<()>>,
@@ -141,6 +143,7 @@ impl Task {
             trouble: None,
             forgets: None,
             cut: 0,
+            recent: Recent::default(),
             link,
             view,
             barriers,

@@ -1,23 +1,36 @@
-//! Servers that lie still: what no majority has is not acknowledged, however often it was sent.
+//! Servers that lie still, as on a machine that has no time for them: what no majority has is not acknowledged, and what is
+//! acknowledged is on every gate, whatever the servers make of the rest.
 
 use super::*;
 
+/// Acts after the servers go on.
+const AFTER: usize = 3;
+
+/// Version 2.9.10 of the server may give one place in the bucket to two acts then, each on some of the servers, for good.
 /// Servers before 2.10.20 acknowledge the second try of a message at place 0 while the first is on its way.
 #[test]
 #[ignore = "needs nats-server: tests/fleet/run"]
-fn an_act_that_no_majority_has_is_not_acknowledged() {
+fn what_is_acknowledged_is_on_every_gate_though_the_servers_do_not_agree() {
     let cluster = Cluster::of_three();
     let maker = gate(&cluster.servers(), "gw-0");
     let leader = cluster.leader();
-    let gates = ["gw-1", "gw-2"].map(|name| gate(&format!("'nats://127.0.0.1:{}'", cluster.port(leader)), name));
+    let [one, other] = ["gw-1", "gw-2"].map(|name| gate(&format!("'nats://127.0.0.1:{}'", cluster.port(leader)), name));
+    let gates = [maker, one, other];
+    let holds = |project: &str, (code, said): (i32, String)| {
+        println!("{project}: {code} {}", said.lines().last().unwrap_or_default());
+        for gate in gates.iter().filter(|_| code == 0) {
+            let answer = gate.ask(&ask(&format!("{project}-1")));
+            assert_eq!(answer.reason(), Some("container_revoked"), "{}\n{said}", standing(gate));
+        }
+        code
+    };
     let followers: Vec<usize> = (0..3).filter(|index| *index != leader).collect();
     followers.iter().for_each(|index| cluster.pause(*index));
-    let (code, said) = revoke(&gates[0], "STILL");
-    if code == 0 {
-        gates.iter().for_each(|gate| drop(gate.refuses(&ask("STILL-1"), "container_revoked")));
-    }
-    assert_ne!(code, 0, "no majority can have it: {said}");
+    let still = holds("STILL", revoke(&gates[1], "STILL"));
     followers.iter().for_each(|index| cluster.resume(*index));
-    wait("the cluster to take acts again", || revoke(&gates[0], "AFTER").0 == 0);
-    gates.iter().chain([&maker]).for_each(|gate| drop(gate.refuses(&ask("AFTER-1"), "container_revoked")));
+    assert_ne!(still, 0, "no majority can have it");
+    for number in 0..AFTER {
+        let project = format!("AFTER{number}");
+        holds(&project, revoke(&gates[1], &project));
+    }
 }

@@ -58,6 +58,7 @@ impl Session<'_> {
             acts: force.acts.len(),
             refused,
             refused_more,
+            recent: self.task.recent.said(),
             judged: self.judged,
             cut: self.task.cut,
             max_override_age_ms: u64::try_from(self.task.settings.bucket.max_override_age.as_millis())
