@@ -11,6 +11,9 @@ use async_nats::jetstream::{self, kv};
 
 use super::PATIENCE;
 
+/// How long the keys of a bucket may take to be listed.
+const KEYS_MAX: Duration = Duration::from_secs(5);
+
 pub struct Cluster {
     folder: tempfile::TempDir,
     nodes: Vec<Node>,
@@ -133,11 +136,19 @@ impl Cluster {
         self.meddle(async |context| store(&context).await.delete(key).await.expect("it is deleted"));
     }
 
-    /// Every key that holds something.
+    /// Every key that holds something. A consumer that is made while the bucket is made anew may never deliver: then it is asked
+    /// again.
     pub fn all_keys(&self) -> Vec<String> {
         use futures_util::TryStreamExt as _;
         self.meddle(async |context| {
-            store(&context).await.keys().await.expect("keys").try_collect().await.expect("keys")
+            let began = Instant::now();
+            loop {
+                let listed = async { store(&context).await.keys().await.ok()?.try_collect().await.ok() };
+                if let Ok(Some(keys)) = tokio::time::timeout(KEYS_MAX, listed).await {
+                    return keys;
+                }
+                assert!(began.elapsed() < PATIENCE, "the bucket does not list its keys");
+            }
         })
     }
 
