@@ -190,7 +190,7 @@ fn what_somebody_takes_from_the_copy_of_a_running_gate_stands_there_again() {
     assert_eq!(copies().len(), 2);
     copies().iter().for_each(|copy| std::fs::remove_file(copy).expect("it goes"));
     wait("the copies to be there again", || copies().len() == 2);
-    gate.refuses(&ask("SEC-1"), "container_revoked");
-    gate.passes(&ask_user());
+    wait("the revocation to be in force again", || gate.ask(&ask("SEC-1")).reason() == Some("container_revoked"));
+    wait("the grant to be in force again", || gate.ask(&ask_user()).reason().is_none());
     says(revoke(&gate, "OPS"), 0, &["1 of 1"]);
 }
