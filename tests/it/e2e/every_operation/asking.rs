@@ -68,7 +68,7 @@ pub fn container(catalog: &Catalog, kind: KindId, reading: Reading, which: Which
         Reading::Key | Reading::IssueKey | Reading::MoveTarget | Reading::Jql | Reading::Cql => names,
         Reading::Conversation => ids,
         Reading::Container if tells || of_kind.key.is_none() => ids,
-        Reading::Container => names,
+        Reading::Container | Reading::FullName => names,
     };
     words[usize::from(which == Which::B)]
 }
@@ -79,6 +79,7 @@ fn text(catalog: &Catalog, place: &Place, which: Which) -> String {
     match place.reading {
         _ if place.present_is_tenant => "7".to_owned(),
         Reading::Container | Reading::Key | Reading::Conversation => name.to_owned(),
+        Reading::FullName => format!("acme/{name}"),
         Reading::IssueKey => format!("{name}-1"),
         Reading::MoveTarget => format!("{name},10001"),
         Reading::Jql => format!("project = {name}"),
