@@ -239,13 +239,10 @@ impl Hub {
         record.upstream_waits();
         let asked = self.lookups.find(Asking { upstream, head, lacks, generation }, &mut found).await;
         record.upstream_waited(None);
-        match asked {
-            Ok(()) => {
-                found.rounds += 1;
-                open.knows(found);
-            }
-            // The policy may want to know something else now.
-            Err(Moved) => {}
+        // Where it moved the policy may want to know something else now.
+        if asked != Err(Moved) {
+            found.rounds += 1;
+            open.knows(found);
         }
         Ok(())
     }

@@ -947,7 +947,7 @@ proptest! {
                 Named::Name(text) => (None, Some(text.as_str().into())),
                 Named::Word(_) | Named::Hint(_) | Named::Unknown => (None, None),
             };
-            let home = if is_known { Home { id, key } } else { Home::NONE };
+            let home = if is_known { Home { id, key, is_word: false } } else { Home::NONE };
             ContainerName::Found(Box::new(FoundName { home, by_name: true, hoped: true }))
         };
         let as_hoped = |is_known: bool| {
@@ -965,8 +965,8 @@ proptest! {
         let toy = Toy::new();
         let policy = compiled(&toy, &documents);
         let found = |name: &Named| match name {
-            Named::Id(text) => Some(Home { id: Some(text.as_str().into()), key: None }),
-            Named::Name(text) => Some(Home { id: None, key: Some(text.as_str().into()) }),
+            Named::Id(text) => Some(Home { id: Some(text.as_str().into()), key: None, is_word: false }),
+            Named::Name(text) => Some(Home { id: None, key: Some(text.as_str().into()), is_word: false }),
             Named::Word(_) | Named::Hint(_) | Named::Unknown => None,
         };
         let as_found = |by_name: bool| {

@@ -119,7 +119,15 @@ pub struct Lookup {
 pub struct Answer {
     pub id: Option<String>,
     pub key: Option<String>,
-    pub issue_key: bool,
+    pub reading: Option<AnswerReading>,
+}
+
+/// How the name of a container in an answer is read, where it is not the name itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerReading {
+    IssueKey,
+    Jql,
 }
 
 /// Where an answer names what is asked about next.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::compact::{Absent, ActorRule, DialectName, Fold, Reading, ScopeSide, TenantArgument, Tokens};
+use super::compact::{Absent, ActorRule, AnswerReading, DialectName, Fold, Reading, ScopeSide, TenantArgument, Tokens};
 use crate::problem::{At, Problem};
 
 /// The only version of both formats so far.
@@ -483,15 +483,10 @@ pub struct AnswerFile {
     pub id: Option<String>,
     #[serde(default)]
     pub key: Option<String>,
-    /// `as: issue_key`: `key` is that of a Jira issue, and begins with its project's.
+    /// `as: issue_key`: `key` is that of a Jira issue, and begins with its project's. `as: jql`: it is a query, and what
+    /// it cannot reach outside of is meant.
     #[serde(default, rename = "as")]
     pub reading: Option<AnswerReading>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AnswerReading {
-    IssueKey,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -6,10 +6,13 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::compact::AnswerReading;
 use super::container::comparison_form;
 use super::pattern::Pattern;
 use super::{Catalog, ContainerKind, KindId, VariantMask};
+use crate::authz::query_language::{self, Bounds, Language, Named};
 use crate::authz::request::json::{self, Value};
+use crate::authz::touch::is_number;
 
 /// The most look-ups of one catalog: one bit each in a [`LookupSet`].
 pub const LOOKUPS_MAX: usize = 64;
@@ -83,8 +86,8 @@ pub enum Tells {
 pub struct HomeAt {
     pub id: Option<Box<str>>,
     pub key: Option<Box<str>>,
-    /// The key is that of a Jira issue, and begins with its project's.
-    pub issue_key: bool,
+    /// How the key is read, where it is no container's own.
+    pub reading: Option<AnswerReading>,
 }
 
 /// A container as the product told it, in the form in which containers are compared.
@@ -92,11 +95,13 @@ pub struct HomeAt {
 pub struct Home {
     pub id: Option<Box<str>>,
     pub key: Option<Box<str>>,
+    /// The key is a word of a query: it may be what another container is called.
+    pub is_word: bool,
 }
 
 impl Home {
     /// Which one is not told: it may be any.
-    pub const NONE: Self = Self { id: None, key: None };
+    pub const NONE: Self = Self { id: None, key: None, is_word: false };
 }
 
 /// What a whole answer says.
@@ -174,6 +179,10 @@ impl Lookup {
                 if homes.is_empty() && self.none_is_tenant {
                     homes.push(Home::NONE);
                 }
+                // A search that found nothing says so by an empty list.
+                if homes.is_empty() && places.iter().all(|place| is_empty_list(place, answer)) {
+                    return Some(Answer::Nowhere);
+                }
                 (!homes.is_empty()).then(|| Answer::In { homes: homes.into(), variants: self.variants(answer) })
             }
         }
@@ -196,9 +205,23 @@ fn text(value: &Value<'_>) -> Option<Box<str>> {
     }
 }
 
+fn is_empty_list(place: &HomeAt, answer: &Value<'_>) -> bool {
+    let around = place.id.as_deref().or(place.key.as_deref());
+    let list = around.and_then(|around| around.split_once("/*")).map(|(list, _)| answer.at(list));
+    matches!(list, Some(Ok(Some(Value::List(items)))) if items.is_empty())
+}
+
 /// Every container that one place names. `None`: something there is no container's id or name.
 fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &mut Vec<Home>) -> Option<()> {
     let around = place.id.as_deref().or(place.key.as_deref())?;
+    if place.reading == Some(AnswerReading::Jql) {
+        return match answer.at(around).ok()? {
+            Some(Value::Text(query)) => add_bounds(kind, query, homes),
+            Some(_) => None,
+            // A filter without a query finds everything.
+            None => push(homes, Home::NONE),
+        };
+    }
     let Some((list, rest)) = around.split_once("/*") else {
         let at = |pointer: &Option<Box<str>>| pointer.as_deref().map(|pointer| answer.at(pointer)).transpose();
         return add(kind, place, at(&place.id).ok()?.flatten(), at(&place.key).ok()?.flatten(), homes);
@@ -232,22 +255,50 @@ fn add(
         None => Some(None),
         Some(value) => {
             let mut text = text(value)?;
-            if place.issue_key {
+            if place.reading == Some(AnswerReading::IssueKey) {
                 text = project_of(&text)?.into();
             }
             let compared: Cow<'_, str> = comparison_form(kind, &text);
             pattern?.is_match(&text).then(|| Some(Box::from(&*compared)))
         }
     };
-    let home = Home { id: known(id, kind.id.as_ref())?, key: known(key, kind.key.as_ref())? };
+    let home = Home { id: known(id, kind.id.as_ref())?, key: known(key, kind.key.as_ref())?, is_word: false };
     if home.id.is_none() && home.key.is_none() {
         return Some(());
     }
+    push(homes, home)
+}
+
+fn push(homes: &mut Vec<Home>, home: Home) -> Option<()> {
     if homes.len() >= HOMES_MAX {
         return None;
     }
     if !homes.contains(&home) {
         homes.push(home);
+    }
+    Some(())
+}
+
+/// What a query cannot reach outside of. An open one may reach anything.
+fn add_bounds(kind: &ContainerKind, query: &str, homes: &mut Vec<Home>) -> Option<()> {
+    let Bounds::Within(named) = query_language::bounds(Language::Jql, query) else { return push(homes, Home::NONE) };
+    for one in named {
+        let word = match one {
+            Named::Issue(key) => project_of(key).map(|project| (project, true)),
+            // Digits in quotes are what a project is called.
+            Named::Container { text, quoted } => Some((text, !quoted || !is_number(text))),
+        };
+        let is_known = |text: &str| {
+            let pattern = if is_number(text) { &kind.id } else { &kind.key };
+            pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
+        };
+        let home = match word {
+            Some((text, true)) if is_known(text) => {
+                Home { id: None, key: Some(Box::from(&*comparison_form(kind, text))), is_word: true }
+            }
+            Some(_) | None => Home::NONE,
+        };
+        push(homes, home)?;
     }
     Some(())
 }

@@ -369,8 +369,7 @@ fn container(written: &ContainerFile, overlay: bool) -> Container {
 
 fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
     let then = |one: &file::ThenFile| Then { lookup: word(&one.lookup, overlay), at: one.at.clone() };
-    let answer =
-        |one: &file::AnswerFile| Answer { id: one.id.clone(), key: one.key.clone(), issue_key: one.reading.is_some() };
+    let answer = |one: &file::AnswerFile| Answer { id: one.id.clone(), key: one.key.clone(), reading: one.reading };
     Lookup {
         name: word(&written.lookup, overlay),
         why: written.why.clone(),

@@ -248,13 +248,19 @@ impl<'c> Case<'c> {
                 (None, true)
             }
         };
-        let home = Home { id: id.clone(), key };
+        let home = Home { id: id.clone(), key, is_word: false };
         told.push(self.found(container, home.clone(), false));
         hoped.push(self.found(container, home, is_hoped));
     }
 
     fn found<'t>(&self, container: &ContainerRef<'_>, home: Home, hoped: bool) -> ContainerRef<'t> {
-        let found = FoundName { home, by_name: self.gate.names_as_written, hoped };
+        let by_name = self.gate.names_as_written;
+        if let (true, Some(word)) = (home.is_word, &home.key) {
+            let word = Cow::Owned(word.to_string());
+            let name = if by_name { ContainerName::Word(word) } else { ContainerName::Hint(word) };
+            return ContainerRef { kind: container.kind, name };
+        }
+        let found = FoundName { home, by_name, hoped };
         ContainerRef { kind: container.kind, name: ContainerName::Found(Box::new(found)) }
     }
 
@@ -309,13 +315,13 @@ impl<'c> Case<'c> {
 fn known_of(container: &ContainerRef<'_>) -> Home {
     let text = |text: &Cow<'_, str>| Some(Box::from(&**text));
     match &container.name {
-        ContainerName::Id(id) => Home { id: text(id), key: None },
-        ContainerName::Hint(key) => Home { id: None, key: text(key) },
+        ContainerName::Id(id) => Home { id: text(id), key: None, is_word: false },
+        ContainerName::Hint(key) => Home { id: None, key: text(key), is_word: false },
         ContainerName::Name(_)
         | ContainerName::Word(_)
         | ContainerName::Around { .. }
         | ContainerName::Found(_)
-        | ContainerName::Unknown => Home { id: None, key: None },
+        | ContainerName::Unknown => Home { id: None, key: None, is_word: false },
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn found(lookup: u8, changes: &Changes) -> Dated {
-        let homes = Arc::new([Home { id: Some("1".into()), key: None }]);
+        let homes = Arc::new([Home { id: Some("1".into()), key: None, is_word: false }]);
         Dated { told: Told::In { homes, variants: VariantMask::NONE }, ..Dated::begin(of(lookup), changes) }
     }
 

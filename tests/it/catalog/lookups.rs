@@ -29,6 +29,9 @@ const LOOKUPS: &str = "lookups:
   - {lookup: space, why: w, request: 'GET /spaces/{id}', kind: space, written: '[0-9A-Za-z]+', answer: [{id: /id, key: /key}]}
   - {lookup: page, why: w, request: 'GET /pages/{id}?in={tenant}', kind: space, written: '.*', answer: [{id: /spaceId}], changed_by: [movePage]}
   - {lookup: note, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', then: [{lookup: page, at: /pageId}, {lookup: space, at: /spaceKey}]}
+  - {lookup: filter, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', answer: [{key: /jql, as: jql}, {id: '/shared/*/id'}]}
+  - {lookup: link, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', answer: [{key: /from/key, as: issue_key}, {key: /to/key, as: issue_key}]}
+  - {lookup: search, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', answer: [{id: '/results/*/id'}]}
   - {lookup: room, why: w, request: 'GET /info?room={id}', kind: room, written: 'C[0-9]+', ok: /ok, answer: [{id: '/room/id'}, {id: '/room/shared/*/id'}, {id: '/room/also/*'}], variants: [{at: /room/is_im, means: [im]}, {at: /room/is_private, means: [private]}, {at: /room/is_public, means: [public]}]}
 ";
 
@@ -124,6 +127,44 @@ fn an_answer_that_is_not_what_the_catalog_says_names_nothing() {
     let many = format!(r#"{{"ok": true, "room": {{"also": [{}]}}}}"#, many.join(","));
     assert_eq!(read(&catalog, "room", &many), Answer::Unreadable, "more than anything lies in");
     assert_eq!(read(&catalog, "room", r#"{"ok": false, "error": "not_found"}"#), Answer::Nowhere);
+}
+
+#[test]
+fn a_filter_lies_where_its_query_stays_and_a_link_where_its_issues_do() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let words = |jql: &str| {
+        let answer =
+            read(&catalog, "filter", &serde_json::json!({ "jql": jql, "shared": [{"id": 9}, {}] }).to_string());
+        let Answer::In { homes, .. } = answer else { panic!("{answer:?}") };
+        homes.iter().map(|home| (home.key.as_deref().unwrap_or("").to_owned(), home.is_word)).collect::<Vec<_>>()
+    };
+    let (shared, open) = ((String::new(), false), (String::new(), false));
+    let word = |text: &str| (text.to_owned(), true);
+    assert_eq!(words("project = eng AND text ~ x"), [word("ENG"), shared.clone()]);
+    assert_eq!(words("project in (ENG, 7) ORDER BY key"), [word("ENG"), word("7"), shared.clone()]);
+    assert_eq!(words("key = ENG-1"), [word("ENG"), shared.clone()]);
+    for anywhere in ["text ~ x", "", "project = ENG OR text ~ x", "project = \"7\"", "project = \"my project\""] {
+        assert_eq!(words(anywhere), [open.clone(), shared.clone()], "{anywhere}");
+    }
+    assert_eq!(homes(&read(&catalog, "filter", "{}")), [("", "")], "it finds everything");
+    assert_eq!(read(&catalog, "filter", r#"{"jql": 7}"#), Answer::Unreadable);
+    assert_eq!(
+        homes(&read(&catalog, "link", r#"{"from": {"key": "ENG-7"}, "to": {"key": "hr-1"}}"#)),
+        [("", "ENG"), ("", "HR")]
+    );
+    for key in ["ENG", "ENG-", "ENG-1x", "-1", "7-1"] {
+        let answer = format!(r#"{{"from": {{"key": "{key}"}}}}"#);
+        assert_eq!(read(&catalog, "link", &answer), Answer::Unreadable, "{key}");
+    }
+}
+
+#[test]
+fn a_search_that_finds_nothing_is_an_answer() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    assert_eq!(read(&catalog, "search", r#"{"results": []}"#), Answer::Nowhere);
+    for unreadable in [r#"{"results": null}"#, r#"{"results": [{}]}"#, r#"{"results": {}}"#, "{}"] {
+        assert_eq!(read(&catalog, "search", unreadable), Answer::Unreadable, "{unreadable}");
+    }
 }
 
 #[test]

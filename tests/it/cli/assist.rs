@@ -192,8 +192,12 @@ fn forms(operation: &Value, kind: &'static str) -> Vec<Form> {
     let conversations: Vec<&Value> = places.iter().filter(|place| place["as"] == "conversation").collect();
     let due: Vec<&Value> = places.iter().filter(|place| place["absent"] == "deny").collect();
     if conversations.is_empty() {
-        assert!(due.is_empty(), "{method}: no conversation, but a place");
-        return vec![form(String::new(), None)];
+        // What lies in conversations and names none: where everything is granted nobody has to ask which.
+        let arguments = due.iter().map(|place| {
+            assert_eq!(place["lookup"], "file", "{method}: no conversation, but a place");
+            format!("{}=F0FILE01", place["argument"].as_str().unwrap())
+        });
+        return vec![form(arguments.collect::<Vec<_>>().join("&"), None)];
     }
     let named = if due.is_empty() { &conversations[..1] } else { &due[..] };
     let about = |(id, types): (&str, &'static [&'static str])| {

@@ -74,10 +74,10 @@ fn home(written: &compact::Answer, spot: Spot, names: &mut Names<'_>) -> Option<
         names.problem(spot, "an answer says where the `id` or the `key` of a container stands");
         return None;
     }
-    if written.issue_key && (id.is_some() || key.is_none()) {
-        names.problem(spot, "`as: issue_key` is for a `key` alone");
+    if written.reading.is_some() && (id.is_some() || key.is_none()) {
+        names.problem(spot, "`as:` is for a `key` alone");
     }
-    Some(HomeAt { id: id.map(Into::into), key: key.map(Into::into), issue_key: written.issue_key })
+    Some(HomeAt { id: id.map(Into::into), key: key.map(Into::into), reading: written.reading })
 }
 
 fn pointer(text: &str, spot: Spot, names: &mut Names<'_>) {
