@@ -277,7 +277,7 @@ fn check_says_once_what_it_would_say_of_several() {
             "config/scopegate.yaml:7:5 `jira`, 56:5 `jira-connect`",
             "3 × warning: no operation can use it; it rules events",
             "policies/slack-assist.yaml:27:43 `commands`, 27:53 `app_mentions:read`, 27:74 `workflow.steps:execute`",
-            "13 warnings",
+            "14 warnings",
         ],
     );
     // A program is told of each.
@@ -285,7 +285,47 @@ fn check_says_once_what_it_would_say_of_several() {
     let problems = json["problems"].as_array().expect("a list");
     let events =
         problems.iter().filter(|one| one["message"].as_str().is_some_and(|text| text.contains("rules events")));
-    assert_eq!((problems.len(), events.count()), (13, 3));
+    assert_eq!((problems.len(), events.count()), (14, 3));
+}
+
+/// A Connect JWT is of one request alone, so somebody else must ask where an issue's number lies.
+#[test]
+fn check_says_what_no_credential_can_ask_about() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = |credential: &str, within: &str| {
+        format!(
+            "version: 1\napp: jira/gantt\nname: g\ncontact: c\ninstallations:\n  - tenant: acme\n    credentials: \
+             [{credential}]\ngrants: [{{scopes: [WRITE, 'write:jira-work'], actors: [app], in: {within}}}]\n"
+        )
+    };
+    let gate = |lookups: &str| {
+        format!(
+            "version: 1\npolicies: policies\ngates:\n  - {{name: jira, listen: '127.0.0.1:0', product: jira, identify: \
+             [connect_jwt, gate_key], bypass: network, upstream: 'http://127.0.0.1:1', tenant: {{fixed: acme}}{lookups}}}\n"
+        )
+    };
+    let jwt = "{method: connect_jwt, kind: connect, client_key: k, secret: {file: secrets/s}}";
+    let digest = "0123456789abcdef".repeat(4);
+    let key = format!("{{method: gate_key, kind: oauth, sha256: '{digest}', upstream: {{file: secrets/s}}}}");
+    let check = |lookups: &str, credential: &str, within: &str| {
+        write(folder.path(), "secrets/s", "a-secret");
+        write(folder.path(), "scopegate.yaml", &gate(lookups));
+        write(folder.path(), "policies/gantt.yaml", &policy(credential, within));
+        run_in(folder.path(), &["check", "--config", "scopegate.yaml"])
+    };
+    let (said, limited) = ("no credential of `jira/gantt` in acme can ask what", "{project: [PROJ]}");
+    check("", jwt, limited).says(0, &[said, "add `lookups: {credential: {file: …}}` to the gate"]);
+    check(", lookups: off", &key, limited).says(0, &[said, "take `lookups: off` out of the gate"]);
+    for (lookups, credential, within) in [
+        ("", jwt, "all"),
+        ("", key.as_str(), limited),
+        ("", &format!("{jwt}, {key}"), limited),
+        (", lookups: {credential: {file: secrets/s}}", jwt, limited),
+    ] {
+        let ran = check(lookups, credential, within);
+        ran.says(0, &["0 errors"]);
+        assert!(!ran.out.contains(said), "{lookups} {credential} {within}: {}", ran.out);
+    }
 }
 
 #[test]

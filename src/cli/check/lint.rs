@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::reach::has_line;
-use crate::authz::catalog::{ActorRule, Needs, ScopeClass, Touches};
+use crate::authz::catalog::{ActorRule, Needs, Operation, ScopeClass, Touches};
 use crate::authz::gate::GateRules;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::App;
@@ -64,6 +64,9 @@ impl About<'_> {
             if own.peek().is_none() {
                 let help = "`scopegate credential new` makes a gate key, and the line to paste";
                 warn(format!("`{name}` has no credential in {tenant}: nobody can call as it there"), help);
+            }
+            if let Some((message, help)) = self.unasked(number, tenant) {
+                warn(message, help);
             }
             let gates = self.gates();
             for credential in own.filter(|one| !gates.is_empty() && !gates.iter().any(|gate| takes(gate, one))) {
@@ -201,6 +204,52 @@ impl About<'_> {
             }
         }
         can
+    }
+}
+
+/// Operations shown by name.
+const SHOWN: usize = 5;
+
+impl About<'_> {
+    /// What no credential of an installation can ask about, where a rule of the app is limited to containers: such a
+    /// request is refused, for nobody can tell where it reaches.
+    fn unasked(&self, installation: u16, tenant: &str) -> Option<(String, &'static str)> {
+        let limited = self.app.parts.iter().any(|linked| linked.part.areas.iter().any(|area| !area.is_all()));
+        let config = self.loaded.config.as_ref().filter(|_| limited)?;
+        let own = || self.credentials.iter().filter(|one| one.installation == installation);
+        let serves = |gate: &&Arc<GateRules>| {
+            gate.tenant.tenants().iter().any(|one| **one == *tenant) && own().any(|one| takes(gate, one))
+        };
+        let lookups = |gate: &Arc<GateRules>| {
+            let written = config.gates.iter().find(|written| *written.name == *gate.name)?;
+            written.lookups.as_ref()
+        };
+        // A Connect JWT is of one request alone.
+        let carries = own().any(|one| !matches!(one.proof, Proof::ConnectJwt { .. }));
+        let asks = |gate: &Arc<GateRules>| lookups(gate).is_some_and(|asks| carries || asks.credential.is_some());
+        let gates: Vec<&Arc<GateRules>> = self.gates().into_iter().filter(serves).collect();
+        let first = gates.first().filter(|_| !gates.iter().any(|gate| asks(gate)))?;
+        let hang = |operation: &&Operation| match &operation.touches {
+            Touches::Containers(places) => places.iter().any(|place| place.lookup.is_some()),
+            Touches::Nothing { .. } | Touches::Tenant { .. } => false,
+        };
+        let hanging: Vec<&str> =
+            self.product.catalog.operations.iter().filter(hang).map(|operation| &*operation.id).collect();
+        if hanging.is_empty() {
+            return None;
+        }
+        let shown = hanging.get(..SHOWN).map_or_else(|| hanging.join(", "), |some| format!("{}, …", some.join(", ")));
+        let message = format!(
+            "no credential of `{}` in {tenant} can ask what {} operations reach ({shown}): where a thing in them is \
+             named and no container, a rule that is limited to containers refuses them",
+            self.app.name,
+            hanging.len(),
+        );
+        let help = match lookups(first) {
+            None => "take `lookups: off` out of the gate",
+            Some(_) => "add `lookups: {credential: {file: …}}` to the gate: a Connect JWT cannot carry another request",
+        };
+        Some((message, help))
     }
 }
 
