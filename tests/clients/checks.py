@@ -42,8 +42,12 @@ class Checks:
         sys.exit(1 if self._failed else 0)
 
     def seen(self) -> list[dict]:
-        """Every request that the vendor's host saw."""
+        """Every request that the vendor's host saw, but for the gate's own questions."""
         return json.loads(_ask(f"{self._vendor}/requests"))
+
+    def questions(self) -> list[dict]:
+        """What the gate itself asked the vendor's host."""
+        return json.loads(_ask(f"{self._vendor}/questions"))
 
     @contextlib.contextmanager
     def unseen(self):

@@ -212,7 +212,7 @@ class Run:
     def _look(self, vendor: Vendor, keys: list[str]):
         """What holds of all that the vendor's hosts saw, whatever the script did."""
         seen = vendor.requests()
-        around = [request for request in seen if not request.through_the_gate]
+        around = [request for request in seen if not request.through_the_gate and not request.is_question]
         self._none(seen, around, "the vendor's host saw nothing that did not pass the gate")
         self._none(seen, _showing(keys, seen), "the vendor's host never saw a gate key")
         self._none(seen, _showing([NEVER], seen), "the vendor's host saw nothing of what was refused")

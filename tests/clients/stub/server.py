@@ -18,6 +18,8 @@ BODY_MAX_BYTES = 1024 * 1024
 IDLE_TIMEOUT_S = 60
 # What the gate writes into each request that it forwards (RFC 9110 §7.6.3).
 GATE_VIA = "1.1 scopegate"
+# What the gate calls itself where it asks for itself: which container a thing lies in.
+GATE_AGENT = "scopegate"
 
 
 @dataclass
@@ -53,6 +55,10 @@ class Request:
     @property
     def through_the_gate(self) -> bool:
         return self.headers.get("via") == GATE_VIA
+
+    @property
+    def is_question(self) -> bool:
+        return self.headers.get("user-agent") == GATE_AGENT and self.method == "GET" and not self.body
 
     def everything(self) -> str:
         """All that it showed, with what Basic hides."""
@@ -152,7 +158,9 @@ class Control:
     def take(self, request: Request) -> Answer:
         match (request.method, request.path):
             case ("GET", "/requests"):
-                return Answer(body=[_shown(each) for each in self._vendor.requests()])
+                return Answer(body=[_shown(each) for each in self._vendor.requests() if not each.is_question])
+            case ("GET", "/questions"):
+                return Answer(body=[_shown(each) for each in self._vendor.requests() if each.is_question])
             case ("POST", "/stop"):
                 self._vendor.stop()
             case ("POST", "/start"):
