@@ -531,3 +531,45 @@ fn before_a_name_is_pinned_a_revocation_by_it_takes_and_a_grant_does_not_give() 
         assert_eq!(answer.reason(), Some("not_found"), "it may be that one: {}", answer.head);
     }
 }
+
+/// A project that Jira knows by its key; nothing is known of issues.
+fn jira_site() -> StubUpstream {
+    StubUpstream::start(|received| {
+        let json = r#"{"id": "1001", "key": "AAA"}"#;
+        match received.line().split(' ').nth(1) {
+            Some("/rest/api/3/project/AAA") if received.field("user-agent") == Some("scopegate") => {
+                Reply::raw(&format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+                    json.len()
+                ))
+            }
+            _ => Reply::ok("ok"),
+        }
+    })
+}
+
+#[test]
+fn an_issues_key_says_nothing_of_its_project_where_the_issue_itself_is_not_asked_about() {
+    let in_aaa =
+        "grants: [{scopes: ['read:jira-work', 'write:jira-work'], actors: [app, user], in: {project: ['1001']}}]\n";
+    let not_in_bbb = "grants: [{scopes: ['read:jira-work', 'write:jira-work'], actors: [app, user], in: all}]\n\
+                      revocations: [{scopes: ['read:jira-work'], in: {project: ['1002']}, reason: SEC-7}]\n";
+    for rules in [in_aaa, not_in_bbb] {
+        let setup = Setup::jira().without("lookups").without("issue_keys").without("names");
+        let gate = setup.policy("tracker.yaml", &jira_app("tracker", "oauth", rules)).before(jira_site());
+        let search = |jql: &str| Ask::get(&format!("/rest/api/3/search/jql?jql={jql}")).bearer("tracker");
+        let answer = gate.ask(&search("project%20%3D%20AAA"));
+        assert_eq!((answer.status, answer.reason()), (200, None), "{}", answer.head);
+        // AAA-1 may have been moved to BBB since, and is still found by this key.
+        let before = gate.upstream.requests().len();
+        for jql in ["key%20%3D%20AAA-1", "key%20in%20(AAA-1%2CAAA-2)"] {
+            let answer = gate.ask(&search(jql));
+            assert!(answer.reason().is_some(), "{jql}: {}", answer.head);
+        }
+        let body = r#"{"targetToSourcesMapping": {"AAA,10001,AAA-1": {"issueIdsOrKeys": []}}}"#;
+        let answer = gate.ask(&Ask::post("/rest/api/3/bulk/issues/move").bearer("tracker").json(body));
+        assert!(answer.reason().is_some(), "{}", answer.head);
+        let passed = gate.upstream.requests().into_iter().skip(before);
+        assert_eq!(passed.filter(|one| one.field("user-agent") != Some("scopegate")).count(), 0);
+    }
+}

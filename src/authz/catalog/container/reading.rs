@@ -70,7 +70,8 @@ pub(super) fn key<'r>(
     Ok(if gate.names_as_written { ContainerName::Name(name) } else { ContainerName::Hint(name) })
 }
 
-/// `PROJ-123` lies in PROJ unless it was moved; `10001` lies anywhere.
+/// `PROJ-123` lies in PROJ unless it was moved; `10001` lies anywhere. Where the gate does not take it for granted that
+/// it was not moved, the key names no project: not even one whose id could be asked for.
 pub(super) fn issue<'r>(
     gate: &GateRules,
     kind: &ContainerKind,
@@ -86,12 +87,14 @@ pub(super) fn issue<'r>(
     if digits == 0 || !matches(kind.key.as_ref(), project) {
         return Err(NO_ISSUE);
     }
+    if !gate.issue_keys_prefix {
+        return Ok(ContainerName::Unknown);
+    }
     let dash = project.len();
-    let project = match &text {
+    Ok(ContainerName::Name(match &text {
         Cow::Borrowed(text) => comparison_form(kind, text.get(..dash).unwrap_or(text)),
         Cow::Owned(_) => Cow::Owned(comparison_form(kind, project).into_owned()),
-    };
-    Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Hint(project) })
+    }))
 }
 
 /// Where Jira's bulk move puts issues: `<project>,<issue type>` or `<project>,<issue type>,<parent issue>`.
