@@ -1,19 +1,13 @@
 //! Requests made from a catalog alone: each place of an operation is filled as the catalog says that it is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use scopegate::authz::catalog::{Absent, Catalog, KindId, Operation, Place, PlaceAt, Reading, Touches};
+use scopegate::authz::catalog::{Absent, Catalog, Operation, Place, PlaceAt, Touches};
 use serde_json::{Value, json};
 
+use super::world::{Spelled, Which, World};
 use crate::support::gate::Ask;
-
-/// Which of the two containers of a kind a place names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    A,
-    B,
-}
 
 /// How the arguments of an operation are sent that takes them anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +23,20 @@ pub struct Shape {
     /// By their number in the operation. None: it names nothing, as far as its path allows.
     pub places: Vec<usize>,
     pub encoding: Encoding,
+    /// Which of its spellings each place gets, where it has several.
+    pub spelling: usize,
     /// More is reached than the places name.
     pub open: bool,
 }
 
 impl Shape {
     /// Nothing is named, unless the path alone names it.
-    pub const BARE: Self = Self { places: Vec::new(), encoding: Encoding::Query, open: true };
+    pub const BARE: Self = Self { places: Vec::new(), encoding: Encoding::Query, spelling: 0, open: true };
+
+    pub fn spelled(&self, world: &World, place: &Place) -> Spelled {
+        let spellings = world.spellings(place);
+        spellings[self.spelling % spellings.len()]
+    }
 }
 
 pub fn places(operation: &Operation) -> &[Place] {
@@ -45,60 +46,34 @@ pub fn places(operation: &Operation) -> &[Place] {
     }
 }
 
-/// What a kind's two containers are called, by name and by id.
-fn words(product: &str, kind: &str) -> ([&'static str; 2], [&'static str; 2]) {
-    match (product, kind) {
-        ("jira", "project") | ("confluence", "space") => (["AAA", "BBB"], ["1001", "1002"]),
-        ("bitbucket" | "buddy", "workspace") => (["acme", "other"], ["", ""]),
-        ("bitbucket" | "buddy", "project") => (["AAA", "BBB"], ["", ""]),
-        ("bitbucket", "repository") => (["aaa", "bbb"], ["", ""]),
-        ("buddy", "pipeline") => (["", ""], ["1001", "1002"]),
-        ("slack", "channel") => (["", ""], ["C0AAA", "C0BBB"]),
-        other => panic!("what are containers called of {other:?}?"),
-    }
-}
-
-/// What a policy calls the container that is named at places of this reading.
-pub fn container(catalog: &Catalog, kind: KindId, reading: Reading, which: Which) -> &'static str {
-    let of_kind = &catalog.containers[usize::from(kind.0)];
-    let (names, ids) = words(&catalog.product, &of_kind.name);
-    // Where some places tell keys from ids, the others hold ids.
-    let tells = catalog.operations.iter().flat_map(places).any(|one| one.kind == kind && one.reading == Reading::Key);
-    let words = match reading {
-        Reading::Key | Reading::IssueKey | Reading::MoveTarget | Reading::Jql | Reading::Cql => names,
-        Reading::Conversation => ids,
-        Reading::Container if tells || of_kind.key.is_none() => ids,
-        Reading::Container | Reading::FullName => names,
-    };
-    words[usize::from(which == Which::B)]
-}
-
-/// The text that stands at a place.
-fn text(catalog: &Catalog, place: &Place, which: Which) -> String {
-    let name = container(catalog, place.kind, place.reading, which);
-    match place.reading {
-        _ if place.present_is_tenant => "7".to_owned(),
-        Reading::Container | Reading::Key | Reading::Conversation => name.to_owned(),
-        Reading::FullName => format!("acme/{name}"),
-        Reading::IssueKey => format!("{name}-1"),
-        Reading::MoveTarget => format!("{name},10001"),
-        Reading::Jql => format!("project = {name}"),
-        Reading::Cql => format!("space = {name}"),
-    }
-}
-
-/// The shapes in which an operation names its containers: one for each place, beside those that may not be left out.
-pub fn naming_shapes(operation: &Operation) -> Vec<Shape> {
+/// The shapes in which an operation names its containers: one for each place, beside those that may not be left out; in
+/// every spelling that any of them has.
+pub fn naming_shapes(world: &World, operation: &Operation) -> Vec<Shape> {
     let mut shapes = Vec::new();
     for (number, _) in places(operation).iter().enumerate().filter(|(_, place)| !place.present_is_tenant) {
-        shapes.extend(with(operation, Some(number)));
+        for shape in with(operation, Some(number)) {
+            let filled = numbers(operation, &shape).into_iter();
+            let spellings = filled.map(|number| world.spellings(&places(operation)[number]).len()).max();
+            for spelling in 0..spellings.unwrap_or(1) {
+                let shape = Shape { spelling, ..shape.clone() };
+                if !shapes.contains(&shape) {
+                    shapes.push(shape);
+                }
+            }
+        }
     }
-    shapes.dedup();
     shapes
 }
 
+/// The places that are filled in a shape: what stands in the path is there in every one.
+pub fn numbers(operation: &Operation, shape: &Shape) -> BTreeSet<usize> {
+    let all = places(operation);
+    let in_path = (0..all.len()).filter(|number| matches!(all[*number].at, PlaceAt::Path(_)));
+    in_path.chain(shape.places.iter().copied()).collect()
+}
+
 /// The shapes in which an operation that names containers reaches the tenant all the same.
-pub fn open_shapes(operation: &Operation) -> Vec<Shape> {
+pub fn open_shapes(world: &World, operation: &Operation) -> Vec<Shape> {
     let all = places(operation);
     let mut shapes = Vec::new();
     if !all.is_empty() && all.iter().all(|place| place.absent != Absent::Deny) {
@@ -114,12 +89,13 @@ pub fn open_shapes(operation: &Operation) -> Vec<Shape> {
         }
     }
     for (number, _) in all.iter().enumerate().filter(|(_, place)| place.present_is_tenant) {
-        for first in naming_shapes(operation).into_iter().take(1) {
+        for first in naming_shapes(world, operation).into_iter().take(1) {
             let places = first.places.into_iter().filter(|other| {
                 // Two names of one container are another matter.
                 all[*other].group.is_none() || all[*other].group != all[number].group
             });
-            shapes.push(Shape { places: places.chain([number]).collect(), encoding: first.encoding, open: true });
+            let places = places.chain([number]).collect();
+            shapes.push(Shape { places, encoding: first.encoding, spelling: 0, open: true });
         }
     }
     shapes
@@ -142,7 +118,8 @@ fn with(operation: &Operation, one: Option<usize>) -> Vec<Shape> {
         (true, false) => &[Encoding::Query, Encoding::Form],
         (true, true) => &[Encoding::Query, Encoding::Form, Encoding::Json],
     };
-    encodings.iter().map(|encoding| Shape { places: places.clone(), encoding: *encoding, open: false }).collect()
+    let shape = |encoding: &Encoding| Shape { places: places.clone(), encoding: *encoding, spelling: 0, open: false };
+    encodings.iter().map(shape).collect()
 }
 
 /// What is put together for one request.
@@ -157,12 +134,10 @@ struct Parts {
 }
 
 /// The request of an operation in one shape; `which` says what each place names.
-pub fn ask(catalog: &Catalog, operation: &Operation, shape: &Shape, which: &dyn Fn(usize) -> Which) -> Ask {
+pub fn ask(world: &World, operation: &Operation, shape: &Shape, which: &dyn Fn(usize) -> Which) -> Ask {
     let mut parts = Parts::default();
     let all = places(operation);
-    // What stands in the path is there in every shape.
-    let in_path = (0..all.len()).filter(|number| matches!(all[*number].at, PlaceAt::Path(_)));
-    let mut numbers: Vec<usize> = in_path.chain(shape.places.iter().copied()).collect();
+    let mut numbers: Vec<usize> = numbers(operation, shape).into_iter().collect();
     // Keys come before what stands below them.
     numbers.sort_by_key(|number| !matches!(all[*number].at, PlaceAt::Keys(_)));
     for number in numbers {
@@ -172,10 +147,12 @@ pub fn ask(catalog: &Catalog, operation: &Operation, shape: &Shape, which: &dyn 
             PlaceAt::Body(pointer) if is_around_a_tenant(operation, pointer) => {
                 put(&mut parts.body, pointer, json!({}))
             }
-            at => parts.fill(at, text(catalog, place, which(number)), shape.encoding),
+            at => {
+                parts.fill(at, world.text(operation, place, shape.spelled(world, place), which(number)), shape.encoding)
+            }
         }
     }
-    let mut target = base(catalog, operation).to_owned() + &path(&operation.template, &parts.path);
+    let mut target = base(&world.catalog, operation).to_owned() + &path(&operation.template, &parts.path);
     for (index, (name, value)) in parts.query.iter().enumerate() {
         let _ = write!(target, "{}{}={}", if index == 0 { '?' } else { '&' }, encoded(name), encoded(value));
     }
@@ -225,7 +202,7 @@ impl Parts {
 }
 
 /// Puts a value at a JSON pointer; a `*` is the one item of a list, or the one member that an object has already.
-fn put(mut node: &mut Value, pointer: &str, value: Value) {
+pub fn put(mut node: &mut Value, pointer: &str, value: Value) {
     for token in pointer.split('/').skip(1) {
         let known = node.as_object().and_then(|object| object.keys().next().cloned());
         node = match (token, known) {
