@@ -123,10 +123,26 @@ fn below_a_container_in_the_path_it_is_found() {
     };
     assert_eq!(below("bitbucket", "repository"), (214, 214, 100));
     assert_eq!(below("bitbucket", "project"), (22, 22, 100));
-    assert_eq!(below("jira", "project"), (85, 85, 100));
-    assert_eq!(below("confluence", "space"), (47, 47, 100));
-    assert_eq!(below("buddy", "workspace"), (91, 91, 100));
+    assert_eq!(below("jira", "project"), (116, 116, 100));
+    // All but a copy, whose destination another member tells the sort of, and macros.
+    assert_eq!(below("confluence", "space"), (267, 264, 98));
+    // All but what names its project in query or body.
+    assert_eq!(below("buddy", "workspace"), (91, 82, 90));
     assert_eq!(told("slack")["below"], serde_json::json!({}), "its paths name none");
+}
+
+#[test]
+fn the_container_is_found_for_nine_of_ten_in_confluence_and_bitbucket_and_for_three_of_four_in_jira() {
+    let subject = |product: &str| {
+        let told = told(product);
+        ["found", "percent"].map(|name| told["subject"][name].as_u64().unwrap())
+    };
+    let [found, percent] = subject("confluence");
+    assert!(percent >= 90 && found == 253, "{found}: {percent} %");
+    let below = told("bitbucket")["below"]["repository"]["percent"].as_u64().unwrap();
+    assert!(below >= 90, "{below} %");
+    let [found, percent] = subject("jira");
+    assert!(percent >= 75 && found == 95, "{found}: {percent} %");
 }
 
 /// A name in lower case, without what parts its words.
@@ -210,7 +226,9 @@ fn what_is_found_by_name_says_where() {
         (ids(&row["operations"]), row["tenant_if_absent"].as_u64().unwrap())
     };
     for (how, id) in [
-        ("path", "getIssue"),
+        ("path", "getProject"),
+        ("look_up", "getIssue"),
+        ("look_up", "getVersion"),
         ("query", "findComponentsForProjects"),
         ("body", "createIssue"),
         ("query_language", "searchForIssuesUsingJql"),
@@ -224,7 +242,7 @@ fn what_is_found_by_name_says_where() {
     assert!(row("query").1 > 0 && row("body").1 > 0);
     // A place beside it does not count it twice.
     assert!(matches!(operation(&jira(), "editIssue").touches, Touches::Containers(_)));
-    assert!(row("path").0.contains("editIssue") && !row("body").0.contains("editIssue"));
+    assert!(row("body").0.contains("editIssue") && !row("look_up").0.contains("editIssue"));
 }
 
 #[test]
@@ -245,9 +263,13 @@ fn the_readme_has_the_numbers() {
         "Of the {sum} built in, {found} have it found, {tenant} touch the tenant, {nothing} nothing; {unknown} state no \
          scope"
     );
+    let percent = |product: &str| told(product)["subject"]["percent"].clone();
+    let shares = format!("it is found for {} % in Confluence and {} % in Jira", percent("confluence"), percent("jira"));
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words(&readme).contains(&line), "{line}");
+    for said in [line, shares, format!("Each of the {sum} is asked of a running gate")] {
+        assert!(words(&readme).contains(&said), "{said}");
+    }
 }
 
 #[test]
