@@ -283,20 +283,19 @@ fn push(homes: &mut Vec<Home>, home: Home) -> Option<()> {
 fn add_bounds(kind: &ContainerKind, query: &str, homes: &mut Vec<Home>) -> Option<()> {
     let Bounds::Within(named) = query_language::bounds(Language::Jql, query) else { return push(homes, Home::NONE) };
     for one in named {
-        let word = match one {
-            Named::Issue(key) => project_of(key).map(|project| (project, true)),
-            // Digits in quotes are what a project is called.
-            Named::Container { text, quoted } => Some((text, !quoted || !is_number(text))),
-        };
         let is_known = |text: &str| {
             let pattern = if is_number(text) { &kind.id } else { &kind.key };
             pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
         };
-        let home = match word {
-            Some((text, true)) if is_known(text) => {
+        let home = match one {
+            // An issue that was moved is found by its old key.
+            Named::Issue(_) => Home::NONE,
+            // Digits in quotes are what a project is called.
+            Named::Container { text, quoted: true } if is_number(text) => Home::NONE,
+            Named::Container { text, .. } if is_known(text) => {
                 Home { id: None, key: Some(Box::from(&*comparison_form(kind, text))), is_word: true }
             }
-            Some(_) | None => Home::NONE,
+            Named::Container { .. } => Home::NONE,
         };
         push(homes, home)?;
     }

@@ -142,8 +142,9 @@ fn a_filter_lies_where_its_query_stays_and_a_link_where_its_issues_do() {
     let word = |text: &str| (text.to_owned(), true);
     assert_eq!(words("project = eng AND text ~ x"), [word("ENG"), shared.clone()]);
     assert_eq!(words("project in (ENG, 7) ORDER BY key"), [word("ENG"), word("7"), shared.clone()]);
-    assert_eq!(words("key = ENG-1"), [word("ENG"), shared.clone()]);
-    for anywhere in ["text ~ x", "", "project = ENG OR text ~ x", "project = \"7\"", "project = \"my project\""] {
+    for anywhere in
+        ["key = ENG-1", "text ~ x", "", "project = ENG OR text ~ x", "project = \"7\"", "project = \"my project\""]
+    {
         assert_eq!(words(anywhere), [open.clone(), shared.clone()], "{anywhere}");
     }
     assert_eq!(homes(&read(&catalog, "filter", "{}")), [("", "")], "it finds everything");
