@@ -47,7 +47,7 @@ use body::{Body, Held, HoldError, Holder, Place, RequestBody, Room, hold};
 use connection::Peer;
 use forward::FinalForm;
 use limits::Limits;
-use lookups::{Asking, Changing, Lookups, Moved};
+use lookups::{Asking, Changing, Lookups};
 use record::{Record, Recorder};
 use source::Source;
 use streams::{Cut, Ending, Open, Register};
@@ -239,8 +239,8 @@ impl Hub {
         record.upstream_waits();
         let asked = self.lookups.find(Asking { upstream, head, lacks, generation }, &mut found).await;
         record.upstream_waited(None);
-        // Where it moved the policy may want to know something else now.
-        if asked != Err(Moved) {
+        // Where the snapshot moved the policy may want to know something else now.
+        if asked.is_ok() {
             found.rounds += 1;
             open.knows(found);
         }

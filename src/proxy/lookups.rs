@@ -34,7 +34,6 @@ use crate::authz::decide::{AskedBy, Asker, Lacks};
 use crate::authz::looked_up::{LookedUp, Thing, Told};
 use crate::authz::reason::Reason;
 use crate::metrics::{GateMetrics, LookedUpAs};
-use budget::Budget;
 pub use cache::Changes;
 use cache::{Cache, Dated};
 
@@ -42,6 +41,8 @@ use cache::{Cache, Dated};
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Questions that one worker of a gate asks at one time.
 const ASKED_MAX: usize = 256;
+/// The most of these that are one app's: four requests that name as many things as are asked about.
+const ASKED_OF_APP_MAX: usize = 64;
 /// How often a request waits for a question of another's that was broken off.
 const WAITS_MAX: u32 = 4;
 /// How long an answer that there is none counts at most: what is made now is there soon.
@@ -70,12 +71,12 @@ pub struct Settings {
 pub struct Shared {
     settings: Settings,
     changes: Changes,
-    budget: Budget,
+    budget: budget::Shared,
 }
 
 impl Shared {
     pub fn new(settings: Settings) -> Self {
-        Self { budget: Budget::new(settings.per_second), settings, changes: Changes::default() }
+        Self { budget: budget::Shared::new(settings.per_second), settings, changes: Changes::default() }
     }
 }
 
@@ -88,11 +89,15 @@ pub struct Lookups {
     metrics: GateMetrics,
     cache: RefCell<Cache>,
     asked: RefCell<HashMap<(Asker, Thing), Rc<Question>>>,
+    /// How many are under way, for each app that has any.
+    under_way: RefCell<HashMap<Arc<str>, usize>>,
 }
 
 /// A question that was asked and not answered yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Question {
+    /// What must not have changed since it was asked, for one who comes later.
+    begun: Dated,
     answered: Notify,
     answer: RefCell<Option<Dated>>,
 }
@@ -121,14 +126,26 @@ struct Asked<'l> {
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.lookups.asked.borrow_mut().remove(&self.of);
+        let mut asked = self.lookups.asked.borrow_mut();
+        // A later one may have taken its place.
+        if asked.get(&self.of).is_some_and(|question| Rc::ptr_eq(question, &self.question)) {
+            asked.remove(&self.of);
+        }
+        let mut under_way = self.lookups.under_way.borrow_mut();
+        if let Some(count) = under_way.get_mut(&self.of.0.app) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.of.0.app);
+            }
+        }
         self.question.answered.notify_waiters();
     }
 }
 
 impl Lookups {
     pub fn new(shared: Option<Arc<Shared>>, catalog: Arc<Catalog>, metrics: GateMetrics) -> Self {
-        Self { shared, catalog, metrics, cache: RefCell::default(), asked: RefCell::default() }
+        let (cache, asked, under_way) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { shared, catalog, metrics, cache, asked, under_way }
     }
 
     /// Whether anything is asked at all.
@@ -168,13 +185,11 @@ impl Lookups {
                 return Ok(known);
             }
             let other = self.asked.borrow().get(&of).map(Rc::clone);
-            let Some(other) = other else {
-                if self.asked.borrow().len() >= ASKED_MAX {
+            // What was asked before a change ended may be answered by what was there before it.
+            let Some(other) = other.filter(|other| other.begun.is_unchanged(&shared.changes)) else {
+                let Some(asked) = self.begin(shared, of) else {
                     return Ok(self.failed(LookedUpAs::Limited, Reason::Overloaded, None));
-                }
-                let question = Rc::new(Question::default());
-                self.asked.borrow_mut().insert(of.clone(), Rc::clone(&question));
-                let asked = Asked { lookups: self, of, question };
+                };
                 let dated = self.find_out(shared, asking, thing).await?;
                 *asked.question.answer.borrow_mut() = Some(dated.clone());
                 return Ok(dated);
@@ -186,6 +201,20 @@ impl Lookups {
             }
         }
         Ok(self.failed(LookedUpAs::Failed, Reason::ContainerUnresolved, None))
+    }
+
+    /// Puts a question on the list. `None`: so many are under way that no more are asked.
+    fn begin(&self, shared: &Shared, of: (Asker, Thing)) -> Option<Asked<'_>> {
+        let mut under_way = self.under_way.borrow_mut();
+        let of_app = under_way.get(&of.0.app).copied().unwrap_or_default();
+        if of_app >= ASKED_OF_APP_MAX || under_way.values().sum::<usize>() >= ASKED_MAX {
+            return None;
+        }
+        under_way.insert(Arc::clone(&of.0.app), of_app + 1);
+        let begun = Dated::begin(self.catalog.asked_on(of.1.lookup), &shared.changes);
+        let question = Rc::new(Question { begun, answered: Notify::new(), answer: RefCell::default() });
+        self.asked.borrow_mut().insert(of.clone(), Rc::clone(&question));
+        Some(Asked { lookups: self, of, question })
     }
 
     fn known(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Option<Dated> {
@@ -236,7 +265,8 @@ impl Lookups {
             Ok(authorization) => authorization,
             Err((counted, reason, retry_after_s)) => return Ok((self.failed(counted, reason, retry_after_s), None)),
         };
-        let mut dated = Dated::begin(LookupSet::default().with(thing.lookup), &shared.changes);
+        let begun = Dated::begin(LookupSet::default().with(thing.lookup), &shared.changes);
+        let mut dated = if lookup.lists() { begun.of_a_list() } else { begun };
         let target = format!("{}{}", asking.lacks.prefix, lookup.target.of(&asking.lacks.asker.tenant, &thing.name));
         let Ok(uri) = target.parse::<Uri>() else { return unresolved() };
         let exchanged = tokio::time::timeout(shared.settings.timeout, exchange(asking, uri, authorization)).await;
@@ -283,7 +313,7 @@ impl Lookups {
             AskedBy::Secret { scheme, secret } => authorization(*scheme, secret).ok_or(none),
             AskedBy::Tenant => {
                 let own = shared.settings.credential.as_ref().and_then(|own| own.shown()).ok_or(none)?;
-                if !shared.budget.take(Instant::now()) {
+                if !shared.budget.take(&asking.lacks.asker.app, Instant::now()) {
                     return Err((LookedUpAs::Limited, Reason::RateLimited, Some(1)));
                 }
                 Ok(own)

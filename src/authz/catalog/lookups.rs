@@ -132,6 +132,21 @@ impl Target {
     }
 }
 
+impl Catalog {
+    /// A look-up, and all that may be asked on for it.
+    pub fn asked_on(&self, first: LookupId) -> LookupSet {
+        let mut all = LookupSet::default().with(first);
+        for _ in 0..CHAIN_MAX {
+            let next = all.iter().filter_map(|lookup| match &self.lookups.get(usize::from(lookup.0))?.tells {
+                Tells::Then(next) => Some(next.iter().map(|(lookup, _)| *lookup)),
+                Tells::Homes(_) => None,
+            });
+            all = next.flatten().fold(all, LookupSet::with);
+        }
+        all
+    }
+}
+
 /// Percent-encodes all but what is unreserved (RFC 3986 §2.3).
 fn encode(target: &mut String, text: &str) {
     for byte in text.bytes() {
@@ -148,6 +163,16 @@ impl Lookup {
     pub fn may_be_called(&self, thing: &str) -> bool {
         // `.` and `..` would be steps in the path of the question.
         thing.len() <= THING_BYTES_MAX && self.written.is_match(thing) && !thing.bytes().all(|byte| byte == b'.')
+    }
+
+    /// Whether the containers stand in a list, of which somebody else may see more.
+    pub fn lists(&self) -> bool {
+        match &self.tells {
+            Tells::Homes(places) => {
+                places.iter().flat_map(|place| place.id.iter().chain(&place.key)).any(|at| at.contains("/*"))
+            }
+            Tells::Then(_) => false,
+        }
     }
 
     /// What the body of a successful answer says.
@@ -173,17 +198,19 @@ impl Lookup {
             Tells::Homes(places) => {
                 let kind = catalog.containers.get(usize::from(self.kind.0))?;
                 let mut homes = Vec::new();
+                let mut is_empty = false;
                 for place in places {
-                    read_homes(kind, place, answer, &mut homes)?;
+                    is_empty |= read_homes(kind, place, answer, &mut homes)?;
                 }
                 if homes.is_empty() && self.none_is_tenant {
                     homes.push(Home::NONE);
                 }
-                // A search that found nothing says so by an empty list.
-                if homes.is_empty() && places.iter().all(|place| is_empty_list(place, answer)) {
-                    return Some(Answer::Nowhere);
+                match (homes.is_empty(), is_empty) {
+                    (false, _) => Some(Answer::In { homes: homes.into(), variants: self.variants(answer) }),
+                    // It was looked for, and none was found.
+                    (true, true) => Some(Answer::Nowhere),
+                    (true, false) => None,
                 }
-                (!homes.is_empty()).then(|| Answer::In { homes: homes.into(), variants: self.variants(answer) })
             }
         }
     }
@@ -205,29 +232,27 @@ fn text(value: &Value<'_>) -> Option<Box<str>> {
     }
 }
 
-fn is_empty_list(place: &HomeAt, answer: &Value<'_>) -> bool {
-    let around = place.id.as_deref().or(place.key.as_deref());
-    let list = around.and_then(|around| around.split_once("/*")).map(|(list, _)| answer.at(list));
-    matches!(list, Some(Ok(Some(Value::List(items)))) if items.is_empty())
-}
-
-/// Every container that one place names. `None`: something there is no container's id or name.
-fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &mut Vec<Home>) -> Option<()> {
+/// Every container that one place names; whether an empty list stands there. `None`: something there is no container's id
+/// or name.
+fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &mut Vec<Home>) -> Option<bool> {
     let around = place.id.as_deref().or(place.key.as_deref())?;
     if place.reading == Some(AnswerReading::Jql) {
         return match answer.at(around).ok()? {
-            Some(Value::Text(query)) => add_bounds(kind, query, homes),
+            Some(Value::Text(query)) => add_bounds(kind, query, homes).map(|()| false),
             Some(_) => None,
             // A filter without a query finds everything.
-            None => push(homes, Home::NONE),
+            None => push(homes, Home::NONE).map(|()| false),
         };
     }
     let Some((list, rest)) = around.split_once("/*") else {
         let at = |pointer: &Option<Box<str>>| pointer.as_deref().map(|pointer| answer.at(pointer)).transpose();
-        return add(kind, place, at(&place.id).ok()?.flatten(), at(&place.key).ok()?.flatten(), homes);
+        add(kind, place, at(&place.id).ok()?.flatten(), at(&place.key).ok()?.flatten(), homes)?;
+        return Some(false);
     };
-    let Some(items) = answer.at(list).ok()? else { return Some(()) };
+    let Some(items) = answer.at(list).ok()? else { return Some(false) };
+    let mut is_empty = true;
     for item in items.items()? {
+        is_empty = false;
         let inner = match rest.is_empty() {
             true => Some(item),
             false => item.at(rest).ok()?,
@@ -235,7 +260,7 @@ fn read_homes(kind: &ContainerKind, place: &HomeAt, answer: &Value<'_>, homes: &
         let (id, key) = if place.id.is_some() { (inner, None) } else { (None, inner) };
         add(kind, place, id, key, homes)?;
     }
-    Some(())
+    Some(is_empty)
 }
 
 /// `PROJ` of `PROJ-1`.
@@ -259,6 +284,8 @@ fn add(
                 text = project_of(&text)?.into();
             }
             let compared: Cow<'_, str> = comparison_form(kind, &text);
+            // What is kept of an answer is bounded.
+            let pattern = pattern.filter(|_| text.len() <= THING_BYTES_MAX);
             pattern?.is_match(&text).then(|| Some(Box::from(&*compared)))
         }
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ABSENT_AGE_MAX;
 use crate::authz::catalog::CredentialKindId;
 use crate::authz::catalog::lookups::{LOOKUPS_MAX, LookupSet};
 use crate::authz::decide::Asker;
@@ -51,17 +52,24 @@ pub struct Dated {
     asked_at: Instant,
     of: LookupSet,
     stamp: u64,
+    /// Another one may be told of more.
+    is_to_asker: bool,
 }
 
 impl Dated {
     /// Before it is asked.
     pub fn begin(of: LookupSet, changes: &Changes) -> Self {
-        Self { told: Told::Nowhere, asked_at: Instant::now(), of, stamp: changes.stamp(of) }
+        Self { told: Told::Nowhere, asked_at: Instant::now(), of, stamp: changes.stamp(of), is_to_asker: false }
+    }
+
+    /// A list of what somebody may see may be longer for somebody else.
+    pub fn of_a_list(self) -> Self {
+        Self { is_to_asker: true, ..self }
     }
 
     pub fn failed(reason: Reason, retry_after_s: Option<u32>) -> Self {
         let told = Told::Failed { reason, retry_after_s };
-        Self { told, asked_at: Instant::now(), of: LookupSet::default(), stamp: 0 }
+        Self { told, asked_at: Instant::now(), of: LookupSet::default(), stamp: 0, is_to_asker: false }
     }
 
     /// The thing lies where another one lies. No look-up is asked twice on the way, so the stamps add up.
@@ -71,16 +79,35 @@ impl Dated {
             asked_at: self.asked_at.min(next.asked_at),
             of: next.of.iter().fold(self.of, LookupSet::with),
             stamp: self.stamp.wrapping_add(next.stamp),
+            is_to_asker: self.is_to_asker || next.is_to_asker,
         }
     }
 
+    /// Whether nothing that it hangs on changed since it began.
+    pub fn is_unchanged(&self, changes: &Changes) -> bool {
+        changes.stamp(self.of) == self.stamp
+    }
+
     fn counts(&self, age: Duration, now: Instant, changes: &Changes) -> bool {
-        now.saturating_duration_since(self.asked_at) < age && changes.stamp(self.of) == self.stamp
+        now.saturating_duration_since(self.asked_at) < age && self.is_unchanged(changes)
     }
 }
 
-/// Whom a found thing is known for: what one credential of a kind was told holds for all of that kind.
-type Found = (Arc<str>, CredentialKindId, Thing);
+/// A found thing, and whom it is known for.
+type Found = (Whom, Thing);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Whom {
+    /// What one credential of a kind was told of the one container of a thing holds for all of that kind.
+    Kind(Arc<str>, CredentialKindId),
+    Asker(Asker),
+}
+
+impl Whom {
+    fn of_kind(asker: &Asker) -> Self {
+        Self::Kind(Arc::clone(&asker.tenant), asker.kind)
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct Cache {
@@ -93,9 +120,11 @@ impl Cache {
     /// What counts still. `ages`: how old it may be where the thing was found, and where it was not.
     pub fn get(&self, asker: &Asker, thing: &Thing, ages: (Duration, Duration), changes: &Changes) -> Option<Dated> {
         let now = Instant::now();
-        let found = self.found.get(&(Arc::clone(&asker.tenant), asker.kind, thing.clone()));
-        if let Some(found) = found.filter(|found| found.counts(ages.0, now, changes)) {
-            return Some(found.clone());
+        for whom in [Whom::of_kind(asker), Whom::Asker(asker.clone())] {
+            let found = self.found.get(&(whom, thing.clone()));
+            if let Some(found) = found.filter(|found| found.counts(ages.0, now, changes)) {
+                return Some(found.clone());
+            }
         }
         if self.absent.is_empty() {
             return None;
@@ -111,7 +140,8 @@ impl Cache {
                 if self.found.len() >= FOUND_MAX {
                     halve(&mut self.found);
                 }
-                self.found.insert((Arc::clone(&asker.tenant), asker.kind, thing.clone()), dated.clone());
+                let whom = if dated.is_to_asker { Whom::Asker(asker.clone()) } else { Whom::of_kind(asker) };
+                self.found.insert((whom, thing.clone()), dated.clone());
             }
             Told::Nowhere => self.keep_absent(asker, thing, dated),
             Told::Failed { .. } => {}
@@ -125,9 +155,22 @@ impl Cache {
             self.absent_of_app.remove(&asker.app);
         }
         if self.absent.len() >= ABSENT_MAX {
+            self.forget_old();
+        }
+        if self.absent.len() >= ABSENT_MAX {
             return;
         }
         if self.absent.insert((asker.clone(), thing.clone()), dated.clone()).is_none() {
+            *self.absent_of_app.entry(Arc::clone(&asker.app)).or_default() += 1;
+        }
+    }
+
+    /// Of apps that ask no more nothing is pushed out by their own.
+    fn forget_old(&mut self) {
+        let now = Instant::now();
+        self.absent.retain(|_, dated| now.saturating_duration_since(dated.asked_at) < ABSENT_AGE_MAX);
+        self.absent_of_app.clear();
+        for (asker, _) in self.absent.keys() {
             *self.absent_of_app.entry(Arc::clone(&asker.app)).or_default() += 1;
         }
     }
@@ -184,6 +227,32 @@ mod tests {
         assert!(!knows(&Asker { user: Some("u".into()), ..asker("a", 0) }, "8"));
         assert!(!knows(&asker("a", 0), "9"), "a failure is no fact");
         assert!(cache.get(&asker("a", 0), &thing(1, "7"), LONG, &changes).is_none(), "an issue 7 is no page 7");
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_it_is_known_to_who_was_told() {
+        let (mut cache, changes) = (Cache::default(), Changes::default());
+        cache.keep(&asker("a", 0), &thing(0, "7"), &found(0, &changes).of_a_list());
+        let knows = |asker: &Asker| cache.get(asker, &thing(0, "7"), LONG, &changes).is_some();
+        assert!(knows(&asker("a", 0)) && !knows(&asker("b", 0)));
+        let through = Dated::begin(of(1), &changes).goes_on(found(0, &changes).of_a_list());
+        assert!(through.is_to_asker);
+    }
+
+    #[test]
+    fn what_apps_left_behind_that_ask_no_more_makes_room() {
+        let (mut cache, changes) = (Cache::default(), Changes::default());
+        let old = Instant::now().checked_sub(ABSENT_AGE_MAX).unwrap();
+        for app in 0..ABSENT_MAX / ABSENT_OF_APP_MAX {
+            for number in 0..ABSENT_OF_APP_MAX {
+                let dated = Dated { asked_at: old, ..Dated::begin(of(0), &changes) };
+                cache.keep(&asker(&app.to_string(), 0), &thing(0, &number.to_string()), &dated);
+            }
+        }
+        assert_eq!(cache.absent.len(), ABSENT_MAX);
+        cache.keep(&asker("late", 0), &thing(0, "x"), &Dated::begin(of(0), &changes));
+        assert!(cache.get(&asker("late", 0), &thing(0, "x"), LONG, &changes).is_some());
+        assert_eq!((cache.absent.len(), cache.absent_of_app.len()), (1, 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Asks what the names in the policy stand for: when a policy that writes them comes into force, and once an hour. One
-//! worker of a gate does it; what it is told goes to the writer of snapshots, which pins it.
+//! Asks what the names in the policy stand for: when a policy that writes them comes into force, and again each minute, one
+//! name a second. One worker of a gate does it; what it is told goes to the writer of snapshots, which pins it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,30 +15,39 @@ use crate::authz::policy::Policy;
 use crate::authz::policy::credentials::Proof;
 use crate::proxy::Hub;
 
-/// How often a name is asked about that is pinned.
-const AGAIN: Duration = Duration::from_secs(3_600);
-/// How soon one is that the product did not tell.
-const AGAIN_UNTOLD: Duration = Duration::from_secs(60);
+/// How soon a name is asked about again. So long a revocation may miss a container that took its name.
+const AGAIN: Duration = Duration::from_secs(60);
 /// Between two rounds.
 const REST: Duration = Duration::from_secs(1);
-/// The most names that are asked about in one round.
+/// The most names that are asked about in one round, besides one that was told before.
 const ROUND_MAX: usize = 64;
+/// When a name is asked about again, and whether it was told.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    again: Instant,
+    is_told: bool,
+}
 
 /// Never returns. Where nothing can be asked it rests. `sink` takes what names stood for; `false`: not now.
 pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<(PinnedName, Box<str>)>) -> bool) {
     let mut published = hub.live.published();
-    let mut asked: HashMap<PinnedName, Instant> = HashMap::new();
+    let mut asked: HashMap<PinnedName, Answered> = HashMap::new();
     let mut owed = Vec::new();
+    let (mut of, mut names) = (None, BTreeSet::new());
     loop {
-        let names = pins::written(&hub.live.load(), &hub.rules);
-        asked.retain(|name, _| names.contains(name));
-        let now = Instant::now();
-        let due = names.into_iter().filter(|name| asked.get(name).is_none_or(|again| *again <= now));
-        let due: Vec<PinnedName> = due.take(ROUND_MAX).collect();
+        {
+            let snapshot = hub.live.load();
+            // There may be many: they are put together anew only where they may be others.
+            if of != Some(snapshot.generation) {
+                (of, names) = (Some(snapshot.generation), pins::written(&snapshot, &hub.rules));
+                asked.retain(|name, _| names.contains(name));
+            }
+        }
+        let due = due(&names, &asked, Instant::now());
         let is_idle = due.is_empty() && owed.is_empty();
         for name in due {
             let told = one(&hub, &name).await;
-            asked.insert(name.clone(), Instant::now() + if told.is_some() { AGAIN } else { AGAIN_UNTOLD });
+            asked.insert(name.clone(), Answered { again: Instant::now() + AGAIN, is_told: told.is_some() });
             owed.extend(told.map(|id| (name, id)));
         }
         if !owed.is_empty() && sink(owed.clone()) {
@@ -46,10 +55,23 @@ pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<(PinnedName, Box<str>)>) -> 
         }
         // Something new, or something that has waited long enough.
         match is_idle {
-            true => drop(tokio::time::timeout(AGAIN_UNTOLD, published.changed()).await),
+            true => drop(tokio::time::timeout(AGAIN, published.changed()).await),
             false => tokio::time::sleep(REST).await,
         }
     }
+}
+
+/// What is asked about now. What was told before gives way to what was not: a rule by that means nothing yet.
+fn due(names: &BTreeSet<PinnedName>, asked: &HashMap<PinnedName, Answered>, now: Instant) -> Vec<PinnedName> {
+    let is_due = |name: &&PinnedName| asked.get(*name).is_none_or(|answered| answered.again <= now);
+    let is_told = |name: &&PinnedName| asked.get(*name).is_some_and(|answered| answered.is_told);
+    let untold = names.iter().filter(is_due).filter(|name| !is_told(name)).take(ROUND_MAX);
+    let mut due: Vec<PinnedName> = untold.cloned().collect();
+    let told = names.iter().filter(is_due).filter(is_told);
+    // The one that has waited longest.
+    let longest = told.min_by_key(|name| asked.get(*name).map(|answered| answered.again));
+    due.extend(longest.cloned());
+    due
 }
 
 /// The id of the one container of that name.
@@ -97,4 +119,30 @@ fn asked_by(hub: &Hub, policy: &Policy, tenant: &str) -> Option<AskedBy> {
     });
     let chosen = sendable.min_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
     chosen.map(|(_, _, scheme, secret)| AskedBy::Secret { scheme, secret: secret.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> PinnedName {
+        PinnedName { product: "wiki".into(), tenant: "acme".into(), kind: "space".into(), name: name.into() }
+    }
+
+    #[test]
+    fn new_names_are_asked_about_at_once_and_told_ones_one_by_one() {
+        let now = Instant::now();
+        let at = |seconds: u64, is_told: bool| Answered { again: now + Duration::from_secs(seconds), is_told };
+        let names: BTreeSet<PinnedName> = (0..100).map(|number| name(&format!("N{number:02}"))).collect();
+        let mut asked: HashMap<PinnedName, Answered> = HashMap::new();
+        assert_eq!(due(&names, &asked, now).len(), ROUND_MAX);
+        asked.extend(names.iter().map(|name| (name.clone(), at(60, true))));
+        asked.insert(name("N07"), at(50, true));
+        asked.insert(name("N08"), at(60, false));
+        assert!(due(&names, &asked, now).is_empty());
+        let later = now + AGAIN;
+        assert_eq!(due(&names, &asked, later), [name("N08"), name("N07")], "the one that has waited longest");
+        asked.insert(name("N07"), at(120, true));
+        assert_eq!(due(&names, &asked, later)[1], name("N00"), "and then the next");
+    }
 }

@@ -426,6 +426,49 @@ fn who_waits_for_a_question_that_is_broken_off_asks_again() {
 }
 
 #[test]
+fn who_comes_after_a_move_is_not_judged_by_what_was_asked_before_it() {
+    let shared = world();
+    let mover = app("mover", "grants: [{scopes: [write], actors: [app], in: all}]\n");
+    let gate = setup(IN_ENG).policy("mover.yaml", &mover).before(upstream(&shared));
+    shared.0.lock().expect("the world").held = true;
+    let mut early = gate.connect();
+    early.send(&get("/pages/1").text());
+    gate.upstream.wait_for(1);
+    passes(&gate, &Ask::put("/pages/1").bearer("mover").json("{}"));
+    let mut late = gate.connect();
+    late.send(&get("/pages/1").text());
+    wait_until("a question of its own", || came(&gate).iter().filter(|line| line.contains("?of=")).count() == 2);
+    shared.0.lock().expect("the world").held = false;
+    shared.1.notify_all();
+    assert_eq!((early.answer().status, late.answer().status), (200, 200));
+}
+
+#[test]
+fn one_app_asks_so_much_at_one_time_and_another_is_not_kept_from_asking() {
+    let shared = world();
+    let gate = setup(IN_ENG).policy("other.yaml", &app("other", IN_ENG)).before(upstream(&shared));
+    shared.0.lock().expect("the world").held = true;
+    let mut waiting: Vec<_> = (0..4).map(|_| gate.connect()).collect();
+    for (index, client) in waiting.iter_mut().enumerate() {
+        let pages: Vec<String> = (0..16).map(|page| (1_000 + 16 * index + page).to_string()).collect();
+        let link = Ask::post("/links").bearer("reader").json(&format!(r#"{{"pages": [{}]}}"#, pages.join(",")));
+        client.send(&link.text());
+    }
+    gate.upstream.wait_for(64);
+    refuses(&gate, &get("/pages/1"), "overloaded");
+    let mut other = gate.connect();
+    other.send(&Ask::get("/pages/1").bearer("other").text());
+    gate.upstream.wait_for(65);
+    shared.0.lock().expect("the world").held = false;
+    shared.1.notify_all();
+    assert_eq!(other.answer().status, 200);
+    for client in &mut waiting {
+        assert_eq!(client.answer().status, 404);
+    }
+    passes(&gate, &get("/pages/1"));
+}
+
+#[test]
 fn a_policy_that_changes_while_the_product_is_asked_decides_by_its_newest() {
     let (gate, shared) = wiki(IN_ENG);
     shared.0.lock().expect("the world").held = true;
