@@ -703,9 +703,11 @@ fn container_named(catalog: &Catalog, touched: &Touched<'_>, index: Option<usize
     let container = containers.as_slice().get(index?)?;
     let kind = catalog.containers.get(usize::from(container.kind.0))?;
     let text = match &container.name {
-        ContainerName::Id(text) | ContainerName::Name(text) | ContainerName::Word(text) | ContainerName::Hint(text) => {
-            text.to_string()
-        }
+        ContainerName::Id(text)
+        | ContainerName::Name(text)
+        | ContainerName::Word(text)
+        | ContainerName::Hint(text)
+        | ContainerName::Prefix(text) => text.to_string(),
         // It goes into the log alone.
         ContainerName::Found(found) => found.home.key.as_deref().or(found.home.id.as_deref())?.to_owned(),
         ContainerName::Around { .. } | ContainerName::Unknown => return None,

@@ -948,7 +948,7 @@ proptest! {
                 Named::Word(_) | Named::Hint(_) | Named::Unknown => (None, None),
             };
             let home = if is_known { Home { id, key, is_word: false } } else { Home::NONE };
-            ContainerName::Found(Box::new(FoundName { home, by_name: true, hoped: true }))
+            ContainerName::Found(Box::new(FoundName { home, by_name: true, called: None, hoped: true }))
         };
         let as_hoped = |is_known: bool| {
             let hopes = |question: &Question<'_>| passes(question, Mode::Enforced);
@@ -970,7 +970,7 @@ proptest! {
             Named::Word(_) | Named::Hint(_) | Named::Unknown => None,
         };
         let as_found = |by_name: bool| {
-            let naming = |home| ContainerName::Found(Box::new(FoundName { home, by_name, hoped: false }));
+            let naming = |home| ContainerName::Found(Box::new(FoundName { home, by_name, called: None, hoped: false }));
             with_names(&toy.catalog, &policy, &call, |name| found(name).map_or(ContainerName::Unknown, naming), |question| passes(question, Mode::Enforced))
         };
         let told_alone = match &call.what {

@@ -41,6 +41,9 @@ pub enum ContainerName<'r> {
     Word(Cow<'r, str>),
     /// By a name that may prove a refusal, never a permit.
     Hint(Cow<'r, str>),
+    /// By what the key of an issue begins with: the project that it lay in when it got that key. What that project is, and
+    /// that it is there, says nothing of where the issue lies now.
+    Prefix(Cow<'r, str>),
     /// Not by any name of its own, but by something that lies in it, which this look-up can place.
     Around { lookup: LookupId, thing: Cow<'r, str> },
     /// As a look-up told. Boxed: it is rare, and would make every container larger.
@@ -56,6 +59,8 @@ pub struct FoundName {
     /// `names: as_written`: the name that the product told is the one that the policy writes. Else a name that a policy
     /// writes may be an older one of this container, or have gone over to it.
     pub by_name: bool,
+    /// What the request calls it. A rule that takes by this name takes it.
+    pub called: Option<Box<str>>,
     /// Not told yet: taken for whatever would permit, to find out whether asking could change the verdict. Never is a
     /// request permitted by it.
     pub hoped: bool,
@@ -81,7 +86,7 @@ pub fn is_number(text: &str) -> bool {
 impl ContainerName<'_> {
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Id(text) | Self::Name(text) | Self::Word(text) | Self::Hint(text) => Some(text),
+            Self::Id(text) | Self::Name(text) | Self::Word(text) | Self::Hint(text) | Self::Prefix(text) => Some(text),
             Self::Found(found) => found.home.key.as_deref().or(found.home.id.as_deref()),
             Self::Around { .. } | Self::Unknown => None,
         }

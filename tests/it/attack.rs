@@ -10,6 +10,7 @@
 )]
 
 mod arguments;
+mod lookups;
 mod places;
 mod policy;
 mod second_containers;

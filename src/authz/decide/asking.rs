@@ -60,6 +60,8 @@ struct Asking<'t> {
     tenant: &'t str,
     told: Touched<'t>,
     hoped: Touched<'t>,
+    /// As if all that was told lay in a container that no rule names. What comes of it hangs on nothing that was told.
+    elsewhere: Touched<'t>,
     lacks: Vec<Thing>,
     is_told: bool,
     is_nowhere: bool,
@@ -89,11 +91,12 @@ impl<'c> Case<'c> {
             }
         }
         if asking.lacks.is_empty() || asking.lacks.len() > THINGS_MAX {
-            return Err(asking.refused(denial));
+            return Err(self.refused_by(policy, caller, &asking, denial));
         }
         match self.is_hoped(policy, caller, &mut asking.hoped) {
-            // Whatever the answer, it would be refused; and for this, which does not hang on it.
-            Err(hopeless) => Err(hopeless),
+            // Whatever the answer, it would be refused; and for this, which does not hang on it, though perhaps on what was
+            // told before.
+            Err(hopeless) => Err(self.refused_by(policy, caller, &asking, hopeless)),
             Ok(()) => {
                 let question = self.question(policy, caller, touched);
                 let lacks = Lacks {
@@ -108,7 +111,7 @@ impl<'c> Case<'c> {
                     urgent: any_limited_revocation(&question),
                     things: std::mem::take(&mut asking.lacks),
                 };
-                let denial = asking.refused(denial);
+                let denial = self.refused_by(policy, caller, &asking, denial);
                 Err(Box::new(Denial { lacks: Some(Box::new(lacks)), ..*denial }))
             }
         }
@@ -122,6 +125,7 @@ impl<'c> Case<'c> {
             tenant,
             told: Touched { reach: Reach::Tenant, variants: touched.variants },
             hoped: Touched { reach: Reach::Tenant, variants: touched.variants },
+            elsewhere: Touched { reach: Reach::Tenant, variants: touched.variants },
             lacks: Vec::new(),
             is_told: false,
             is_nowhere: false,
@@ -129,14 +133,21 @@ impl<'c> Case<'c> {
         };
         let mut variants = VariantMask::NONE;
         let (mut told, mut hoped): (Vec<ContainerRef<'t>>, Vec<ContainerRef<'t>>) = (Vec::new(), Vec::new());
+        let mut elsewhere: Vec<ContainerRef<'t>> = Vec::new();
         for container in containers.as_slice() {
             let Some((lookup, name)) = self.asked_about(container) else {
                 // Of a container that nothing is asked about the variant stays as it was.
                 variants = VariantMask(variants.0 | touched.variants.0);
                 told.push(container.clone());
                 hoped.push(container.clone());
+                elsewhere.push(container.clone());
                 continue;
             };
+            elsewhere.push(self.found(
+                container,
+                Home { id: Some("".into()), key: Some("".into()), is_word: false },
+                false,
+            ));
             match self.facts.looked_up.get(tenant, lookup, name) {
                 Some(Told::In { homes, variants: may_be }) => {
                     asking.is_told = true;
@@ -175,9 +186,7 @@ impl<'c> Case<'c> {
                 }
                 None => {
                     let thing = Thing { lookup, name: name.into() };
-                    if !asking.lacks.contains(&thing) {
-                        asking.lacks.push(thing);
-                    }
+                    asking.lack(thing);
                     variants = VariantMask(variants.0 | touched.variants.0);
                     told.push(container.clone());
                     hoped.push(self.found(container, known_of(container), true));
@@ -189,6 +198,7 @@ impl<'c> Case<'c> {
         }
         asking.told.reach = Reach::Containers(list(told)?);
         asking.hoped.reach = Reach::Containers(list(hoped)?);
+        asking.elsewhere.reach = Reach::Containers(list(elsewhere)?);
         // What the arguments say and the product denies is no variant at all, and nothing is judged by it.
         asking.told.variants = VariantMask(touched.variants.0 & variants.0);
         Some(asking)
@@ -204,9 +214,11 @@ impl<'c> Case<'c> {
                 let kind = catalog.containers.get(usize::from(container.kind.0))?;
                 (kind.lookup_id.or(kind.lookup)?, id)
             }
-            ContainerName::Name(_) | ContainerName::Word(_) | ContainerName::Found(_) | ContainerName::Unknown => {
-                return None;
-            }
+            ContainerName::Name(_)
+            | ContainerName::Word(_)
+            | ContainerName::Prefix(_)
+            | ContainerName::Found(_)
+            | ContainerName::Unknown => return None,
         };
         let asked = catalog.lookups.get(usize::from(lookup.0))?;
         asked.may_be_called(name).then_some((lookup, name))
@@ -242,9 +254,7 @@ impl<'c> Case<'c> {
                 (None, false)
             }
             None => {
-                if !asking.lacks.contains(&thing) {
-                    asking.lacks.push(thing);
-                }
+                asking.lack(thing);
                 (None, true)
             }
         };
@@ -260,8 +270,47 @@ impl<'c> Case<'c> {
             let name = if by_name { ContainerName::Word(word) } else { ContainerName::Hint(word) };
             return ContainerRef { kind: container.kind, name };
         }
-        let found = FoundName { home, by_name, hoped };
+        let called = match &container.name {
+            ContainerName::Hint(name) => Some(Box::from(&**name)),
+            _ => None,
+        };
+        let found = FoundName { home, by_name, called, hoped };
         ContainerRef { kind: container.kind, name: ContainerName::Found(Box::new(found)) }
+    }
+
+    /// The denial as it is answered. Who was refused for what the product said must not learn what that was: a thing in
+    /// a container that is closed to the app, and one that does not exist, get the same answer. So what is answered hangs
+    /// on nothing that was told.
+    fn refused_by(
+        &self,
+        policy: &'c Policy,
+        caller: &Caller<'_>,
+        asking: &Asking<'_>,
+        denial: Box<Denial>,
+    ) -> Box<Denial> {
+        let hangs_on_it = asking.is_told || asking.is_nowhere;
+        if let Some((reason, retry_after_s)) = asking.failed {
+            let why = Some("the gate could not ask the product which container this lies in");
+            let denial = if hangs_on_it { Self::without_what_was_found(*denial) } else { *denial };
+            return Box::new(Denial { reason, why, retry_after_s, rule: None, ..denial });
+        }
+        let is_unresolved = |denial: &Denial| denial.reason == Reason::ContainerUnresolved;
+        let is_lasting = matches!(denial.reason.class(), Class::Scope | Class::Container | Class::Terms);
+        if !hangs_on_it || !is_lasting && !is_unresolved(&denial) {
+            return denial;
+        }
+        match self.judge_caller(policy, caller, &asking.elsewhere) {
+            // A name that the policy writes may yet turn out to be that of any container.
+            Err(anywhere) if is_unresolved(&anywhere) => Box::new(Self::without_what_was_found(*anywhere)),
+            Ok(_) | Err(_) => {
+                let reason = if asking.is_nowhere { Reason::ContainerUnreadable } else { denial.reason };
+                Box::new(Denial { reason, hidden: true, ..*denial })
+            }
+        }
+    }
+
+    fn without_what_was_found(denial: Denial) -> Denial {
+        Denial { container: None, container_name: None, needed: Vec::new(), held: Vec::new(), ..denial }
     }
 
     /// Whether it could pass: with the right answers, and as one of the variants that it may be.
@@ -319,6 +368,7 @@ fn known_of(container: &ContainerRef<'_>) -> Home {
         ContainerName::Hint(key) => Home { id: None, key: text(key), is_word: false },
         ContainerName::Name(_)
         | ContainerName::Word(_)
+        | ContainerName::Prefix(_)
         | ContainerName::Around { .. }
         | ContainerName::Found(_)
         | ContainerName::Unknown => Home { id: None, key: None, is_word: false },
@@ -333,16 +383,10 @@ fn list(containers: Vec<ContainerRef<'_>>) -> Option<ContainerList<'_>> {
 }
 
 impl Asking<'_> {
-    /// The denial as it is answered. Who was refused for what the product said must not learn what that was: a thing in
-    /// a container that is closed to the app, and one that does not exist, get the same answer.
-    fn refused(&self, denial: Box<Denial>) -> Box<Denial> {
-        if let Some((reason, retry_after_s)) = self.failed {
-            let why = Some("the gate could not ask the product which container this lies in");
-            return Box::new(Denial { reason, why, retry_after_s, rule: None, ..*denial });
+    fn lack(&mut self, thing: Thing) {
+        // Of one more than are asked about nothing is asked: the rest need not be told apart.
+        if self.lacks.len() <= THINGS_MAX && !self.lacks.contains(&thing) {
+            self.lacks.push(thing);
         }
-        let reason = if self.is_nowhere { Reason::ContainerUnreadable } else { denial.reason };
-        let is_lasting = matches!(reason.class(), Class::Scope | Class::Container | Class::Terms);
-        let hidden = is_lasting && (self.is_told || self.is_nowhere);
-        Box::new(Denial { reason, hidden, ..*denial })
     }
 }

@@ -112,7 +112,11 @@ fn supply(touched: &mut Touched<'_>, supplied: &[(KindId, NamedContainer)]) {
         let ContainerRef {
             kind,
             name:
-                ContainerName::Word(_) | ContainerName::Hint(_) | ContainerName::Around { .. } | ContainerName::Unknown,
+                ContainerName::Word(_)
+                | ContainerName::Hint(_)
+                | ContainerName::Prefix(_)
+                | ContainerName::Around { .. }
+                | ContainerName::Unknown,
         } = container
         else {
             continue;

@@ -75,10 +75,16 @@ impl Containers {
             ContainerName::Word(text) => self.holds_as(Form::Name, text),
             ContainerName::Found(found) => self.holds_found(found, asked),
             // A hint may prove a refusal and never a permit: both come out of "cannot tell".
-            ContainerName::Hint(_) | ContainerName::Around { .. } | ContainerName::Unknown if self.0.is_empty() => {
-                Met::No
+            ContainerName::Hint(_)
+            | ContainerName::Prefix(_)
+            | ContainerName::Around { .. }
+            | ContainerName::Unknown => {
+                if self.0.is_empty() {
+                    Met::No
+                } else {
+                    Met::CannotTell
+                }
             }
-            ContainerName::Hint(_) | ContainerName::Around { .. } | ContainerName::Unknown => Met::CannotTell,
         }
     }
 
@@ -96,6 +102,7 @@ impl Containers {
             None => Met::CannotTell,
         };
         let (id, key) = (found.home.id.as_deref(), found.home.key.as_deref());
+        let is_called = |text: &str| key == Some(text) || found.called.as_deref() == Some(text);
         self.0.iter().fold(Met::No, |met, container| {
             let text = &*container.text;
             met.or(match container.form {
@@ -103,7 +110,7 @@ impl Containers {
                 Form::Name if found.by_name && !takes => same(key, text),
                 Form::Name => match (pins.get(&catalog.product, tenant, kind, text), id) {
                     (Some(pin), Some(id)) if !takes => same(Some(id), &pin.id),
-                    _ if takes && key == Some(text) => Met::Yes,
+                    _ if takes && is_called(text) => Met::Yes,
                     (Some(pin), Some(id)) if pin.ever_was(id) => Met::Yes,
                     (Some(_), Some(_)) => Met::No,
                     (None, _) | (_, None) if found.by_name => same(key, text),

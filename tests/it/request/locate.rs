@@ -41,6 +41,7 @@ fn name(name: &ContainerName<'_>) -> String {
         ContainerName::Name(text) => format!("name:{text}"),
         ContainerName::Word(text) => format!("word:{text}"),
         ContainerName::Hint(text) => format!("hint:{text}"),
+        ContainerName::Prefix(text) => format!("prefix:{text}"),
         ContainerName::Around { thing, .. } => format!("around:{thing}"),
         ContainerName::Found(found) => format!("found:{:?}", found.home),
         ContainerName::Unknown => "unknown".to_owned(),
@@ -80,7 +81,7 @@ fn an_issue_lies_in_its_project_only_if_the_gate_says_so() {
     for (value, read) in [("SEC-1", Some("name:SEC")), ("sec-1", Some("name:SEC")), ("10001", Some("unknown"))] {
         check_path_value(&gate(), Reading::IssueKey, PROJECT, value, read);
     }
-    check_path_value(&sceptical(), Reading::IssueKey, PROJECT, "sec-1", Some("unknown"));
+    check_path_value(&sceptical(), Reading::IssueKey, PROJECT, "sec-1", Some("prefix:SEC"));
     for value in ["", "SEC", "SEC-", "-1", "SEC-1-", "SEC--1", "SEC-1x", "1-1", "SEC-1,HR-1", "SEC-+1", "A%2D1%2D"] {
         check_path_value(&gate(), Reading::IssueKey, PROJECT, value, None);
     }
@@ -422,7 +423,7 @@ fn a_query_is_a_place_like_any_other() {
     // Without the opt-out no word of a query proves anything.
     assert_eq!(reach(&sceptical(), "jql=project=A1", "").as_deref(), Some("hint:A1"));
     assert_eq!(reach(&sceptical(), "jql=project=10001", "").as_deref(), Some("hint:10001"));
-    assert_eq!(reach(&sceptical(), "jql=key=A1-1", "").as_deref(), Some("unknown"));
+    assert_eq!(reach(&sceptical(), "jql=key=A1-1", "").as_deref(), Some("prefix:A1"));
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(super) fn key<'r>(
 }
 
 /// `PROJ-123` lies in PROJ unless it was moved; `10001` lies anywhere. Where the gate does not take it for granted that
-/// it was not moved, the key names no project: not even one whose id could be asked for.
+/// it was not moved, the key may prove a refusal and names no project whose id could be asked for.
 pub(super) fn issue<'r>(
     gate: &GateRules,
     kind: &ContainerKind,
@@ -87,14 +87,12 @@ pub(super) fn issue<'r>(
     if digits == 0 || !matches(kind.key.as_ref(), project) {
         return Err(NO_ISSUE);
     }
-    if !gate.issue_keys_prefix {
-        return Ok(ContainerName::Unknown);
-    }
     let dash = project.len();
-    Ok(ContainerName::Name(match &text {
+    let project = match &text {
         Cow::Borrowed(text) => comparison_form(kind, text.get(..dash).unwrap_or(text)),
         Cow::Owned(_) => Cow::Owned(comparison_form(kind, project).into_owned()),
-    }))
+    };
+    Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Prefix(project) })
 }
 
 /// Where Jira's bulk move puts issues: `<project>,<issue type>` or `<project>,<issue type>,<parent issue>`.
