@@ -12,8 +12,10 @@ use crate::authz::decide::Asker;
 use crate::authz::looked_up::{Thing, Told};
 use crate::authz::reason::Reason;
 
-/// Things whose containers a worker knows, of one gate. Some 200 bytes each.
+/// Things whose containers a worker knows, of one gate. Some 200 bytes each, and 50 for each container beyond the first.
 pub const FOUND_MAX: usize = 10_000;
+/// What lies in more is asked about each time.
+const HOMES_KEPT_MAX: usize = 16;
 /// Things of which a worker knows that somebody may not see them.
 pub const ABSENT_MAX: usize = 10_000;
 /// The most of these that one app can make it keep.
@@ -136,6 +138,7 @@ impl Cache {
     /// Keeps an answer. A question that failed is asked again by whoever comes next.
     pub fn keep(&mut self, asker: &Asker, thing: &Thing, dated: &Dated) {
         match dated.told {
+            Told::In { ref homes, .. } if homes.len() > HOMES_KEPT_MAX => {}
             Told::In { .. } => {
                 if self.found.len() >= FOUND_MAX {
                     halve(&mut self.found);
@@ -237,6 +240,21 @@ mod tests {
         assert!(knows(&asker("a", 0)) && !knows(&asker("b", 0)));
         let through = Dated::begin(of(1), &changes).goes_on(found(0, &changes).of_a_list());
         assert!(through.is_to_asker);
+    }
+
+    #[test]
+    fn what_lies_in_many_is_not_kept() {
+        let (mut cache, changes) = (Cache::default(), Changes::default());
+        for count in [HOMES_KEPT_MAX, HOMES_KEPT_MAX + 1] {
+            let homes = (0..count)
+                .map(|number| Home { id: Some(number.to_string().into()), key: None, is_word: false })
+                .collect();
+            let told = Told::In { homes, variants: VariantMask::NONE };
+            cache.keep(&asker("a", 0), &thing(0, "7"), &Dated { told, ..Dated::begin(of(0), &changes) });
+            let is_kept = cache.get(&asker("a", 0), &thing(0, "7"), LONG, &changes).is_some();
+            assert_eq!(is_kept, count == HOMES_KEPT_MAX);
+            cache = Cache::default();
+        }
     }
 
     #[test]

@@ -21,6 +21,10 @@ const AGAIN: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(1);
 /// The most names that are asked about in one round, besides one that was told before.
 const ROUND_MAX: usize = 64;
+/// Credentials that a name is asked about with, one after the other, until one is told. An app whose own the product no
+/// longer takes must not keep the names of all from being pinned.
+const CREDENTIALS_MAX: usize = 3;
+
 /// When a name is asked about again, and whether it was told.
 #[derive(Debug, Clone, Copy)]
 struct Answered {
@@ -32,7 +36,7 @@ struct Answered {
 pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<(PinnedName, Box<str>)>) -> bool) {
     let mut published = hub.live.published();
     let mut asked: HashMap<PinnedName, Answered> = HashMap::new();
-    let mut owed = Vec::new();
+    let (mut owed, mut turn) = (Vec::new(), 0_usize);
     let (mut of, mut names) = (None, BTreeSet::new());
     loop {
         {
@@ -46,7 +50,15 @@ pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<(PinnedName, Box<str>)>) -> 
         let due = due(&names, &asked, Instant::now());
         let is_idle = due.is_empty() && owed.is_empty();
         for name in due {
-            let told = one(&hub, &name).await;
+            let mut told = None;
+            let tries = if has_own(&hub) { 1 } else { CREDENTIALS_MAX };
+            for _ in 0..tries {
+                told = one(&hub, &name, turn).await;
+                if told.is_some() {
+                    break;
+                }
+                turn = turn.wrapping_add(1);
+            }
             asked.insert(name.clone(), Answered { again: Instant::now() + AGAIN, is_told: told.is_some() });
             owed.extend(told.map(|id| (name, id)));
         }
@@ -75,7 +87,7 @@ fn due(names: &BTreeSet<PinnedName>, asked: &HashMap<PinnedName, Answered>, now:
 }
 
 /// The id of the one container of that name.
-async fn one(hub: &Hub, name: &PinnedName) -> Option<Box<str>> {
+async fn one(hub: &Hub, name: &PinnedName, turn: usize) -> Option<Box<str>> {
     let lookups: &Lookups = &hub.lookups;
     let shared = lookups.shared.as_deref()?;
     let catalog = &hub.rules.catalog;
@@ -86,13 +98,15 @@ async fn one(hub: &Hub, name: &PinnedName) -> Option<Box<str>> {
     // Let go of before anything is waited for.
     let (by, generation) = {
         let snapshot = hub.live.load();
-        (asked_by(hub, &snapshot.states.as_ref()?.newest, &tenant)?, snapshot.generation)
+        (asked_by(hub, &snapshot.states.as_ref()?.newest, &tenant, turn)?, snapshot.generation)
     };
     let prefix = match &hub.rules.tenant {
         TenantRule::Path(_) => catalog.tenant_bases.first().map(|base| base.replace("{tenant}", &tenant)),
         TenantRule::Fixed(_) | TenantRule::Host(_) | TenantRule::Token(_) => None,
     };
-    let asker = Asker { tenant, app: "".into(), kind: CredentialKindId(u8::MAX), user: None };
+    // One may be told what another is not.
+    let of_turn = Some(turn.to_string().into());
+    let asker = Asker { tenant, app: "".into(), kind: CredentialKindId(u8::MAX), user: of_turn };
     let (things, prefix) = (vec![thing.clone()], prefix.unwrap_or_default().into());
     let lacks = Lacks { things, asker, by, prefix, urgent: true };
     let nobody = http::Request::new(()).into_parts().0;
@@ -105,9 +119,14 @@ async fn one(hub: &Hub, name: &PinnedName) -> Option<Box<str>> {
     }
 }
 
-/// The tenant's own credential, or a real one behind a gate key of any app in the tenant.
-fn asked_by(hub: &Hub, policy: &Policy, tenant: &str) -> Option<AskedBy> {
-    if hub.lookups.shared.as_ref().is_some_and(|shared| shared.settings.credential.is_some()) {
+/// Whether the tenant gave the gate a credential for it.
+fn has_own(hub: &Hub) -> bool {
+    hub.lookups.shared.as_ref().is_some_and(|shared| shared.settings.credential.is_some())
+}
+
+/// The tenant's own credential, or a real one behind a gate key of any app in the tenant: by turns.
+fn asked_by(hub: &Hub, policy: &Policy, tenant: &str, turn: usize) -> Option<AskedBy> {
+    if has_own(hub) {
         return Some(AskedBy::Tenant);
     }
     let snapshot = hub.live.load();
@@ -117,8 +136,10 @@ fn asked_by(hub: &Hub, policy: &Policy, tenant: &str) -> Option<AskedBy> {
         Proof::GateKey { scheme, upstream: Some(secret) } => Some((&known.holder.app, known.kind, *scheme, secret)),
         Proof::GateKey { upstream: None, .. } | Proof::Token | Proof::ConnectJwt { .. } => None,
     });
-    let chosen = sendable.min_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
-    chosen.map(|(_, _, scheme, secret)| AskedBy::Secret { scheme, secret: secret.clone() })
+    let mut sendable: Vec<_> = sendable.collect();
+    sendable.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+    let (_, _, scheme, secret) = sendable.get(turn.checked_rem(sendable.len())?)?;
+    Some(AskedBy::Secret { scheme: *scheme, secret: (*secret).clone() })
 }
 
 #[cfg(test)]

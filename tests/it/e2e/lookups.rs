@@ -37,6 +37,8 @@ struct World {
     instead: BTreeMap<&'static str, String>,
     /// Look-ups of pages wait while it is set.
     held: bool,
+    /// What is told nothing.
+    dead: Option<&'static str>,
 }
 
 impl World {
@@ -75,6 +77,9 @@ fn upstream(shared: &Shared) -> StubUpstream {
         let mut world = shared.0.lock().expect("the world");
         while world.held && path.starts_with("/pages/") {
             world = shared.1.wait(world).expect("the world");
+        }
+        if world.dead.is_some() && received.field("authorization") == world.dead {
+            return Reply::raw("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n");
         }
         let json = |body: &str| {
             Reply::raw(&format!(
@@ -615,4 +620,27 @@ fn an_issues_key_says_nothing_of_its_project_where_the_issue_itself_is_not_asked
         let passed = gate.upstream.requests().into_iter().skip(before);
         assert_eq!(passed.filter(|one| one.field("user-agent") != Some("scopegate")).count(), 0);
     }
+}
+
+#[test]
+fn an_app_whose_credential_is_dead_keeps_no_name_from_being_pinned() {
+    let shared = world();
+    let product = upstream(&shared);
+    let keyed = |app: &str, rules: &str| {
+        format!(
+            "version: 1\napp: wiki/{app}\nname: k\ncontact: c\ninstallations:\n  - tenant: acme\n    credentials:\n      \
+             - {{method: gate_key, kind: bot, sha256: \"sha256({})\", upstream: {{file: secrets/{app}}}}}\n{rules}",
+            key_of(app)
+        )
+    };
+    let by_key = "grants: [{scopes: [read], actors: [app], in: {space: [ENG]}}]\n";
+    let setup = Setup::own("wiki", WIKI).policy("a.yaml", &keyed("a", by_key)).policy("b.yaml", &keyed("b", by_key));
+    // Nothing is told to the first in order.
+    shared.0.lock().expect("the world").dead = Some("Bearer dead");
+    let gate = setup.file("secrets/a", "dead").file("secrets/b", "alive").before(product);
+    wait_until("the name to be pinned", || gate.ask(&Ask::get("/pages/1").bearer(&key_of("b"))).status == 200);
+}
+
+fn key_of(app: &str) -> String {
+    format!("sg_{}", app.repeat(43))
 }
