@@ -163,7 +163,7 @@ fn a_filter_lies_where_its_query_stays_and_a_link_where_its_issues_do() {
 fn a_search_that_finds_nothing_is_an_answer() {
     let catalog = parsed(LOOKUPS).expect("a catalog");
     assert_eq!(read(&catalog, "search", r#"{"results": []}"#), Answer::Nowhere);
-    for unreadable in [r#"{"results": null}"#, r#"{"results": [{}]}"#, r#"{"results": {}}"#, "{}"] {
+    for unreadable in [r#"{"results": null}"#, r#"{"results": [{}]}"#, "{}"] {
         assert_eq!(read(&catalog, "search", unreadable), Answer::Unreadable, "{unreadable}");
     }
 }

@@ -136,11 +136,6 @@ impl World {
         }
     }
 
-    /// Whether a thing is told to lie in a container by its id alone, and the gate goes on to ask what it is called.
-    pub fn asks_on(&self, place: &Place, spelled: Spelled) -> bool {
-        self.opt_outs && self.homes(place, spelled).is_some_and(|(homes, way)| homes[way].key.is_none())
-    }
-
     /// Whether an id beside names in a policy is asked about: by its name it may be one of those.
     pub fn has_other_name(&self, place: &Place, spelled: Spelled) -> bool {
         spelled == Spelled::Name && self.is_by_id(place) && self.kind(place.kind).lookup.is_some()
