@@ -87,6 +87,7 @@ pub struct HistoryQuery {
     #[schemars(range(min = 1, max = 200))]
     pub limit: Option<u32>,
     /// `next` of the page before: entries older than this number.
+    #[schemars(range(max = u64::MAX))]
     pub before: Option<u64>,
 }
 

@@ -99,6 +99,8 @@ fn a_question_that_is_not_understood_is_no_question_for_everything() {
         "history?since=yesterday",
         "history?source=magic",
         "history?before=x",
+        "history?before=-1",
+        "history?before=18446744073709551616",
     ] {
         let (status, answer) = tell(&gate, ADMIN, &Ask::get(&format!("/api/v1/{wrong}")));
         assert_eq!((status, &answer["code"]), (400, &json!("question")), "{wrong}: {answer}");
@@ -120,6 +122,7 @@ fn the_history_is_read_back_to_its_beginning_a_page_at_a_time() {
         |query: &str| read(&gate, &format!("/api/v1/history{query}"))["entries"].as_array().expect("a list").len();
     assert_eq!(length("?since=2200-01-01T00:00:00Z"), 0);
     assert_eq!(length("?since=2020-01-01T00:00:00Z"), 5);
+    assert_eq!(length(&format!("?before={}", u64::MAX)), 5, "the largest that the description allows");
     // The first revocation took what there was; the others repeat it.
     assert_eq!((length("?app=jira/tracker"), length("?app=jira/track")), (1, 0));
 }
