@@ -49,6 +49,12 @@ class Checks:
         """What the gate itself asked the vendor's host."""
         return json.loads(_ask(f"{self._vendor}/questions"))
 
+    def through_the_gate(self, before: int) -> int:
+        """How many requests the vendor's host saw since; each of them passed the gate."""
+        seen = self.seen()[before:]
+        equal({each["headers"].get("via") for each in seen}, {"1.1 scopegate"})
+        return len(seen)
+
     @contextlib.contextmanager
     def unseen(self):
         """The vendor's host sees nothing of what happens inside."""
@@ -132,6 +138,14 @@ def raised(kind, call, *arguments, **named):
     except kind as error:
         return error
     raise AssertionError(f"no {kind.__name__}, but {answer!r}")
+
+
+def told_by(error, status: int) -> dict:
+    """What the gate tells by an answer with this status that requests made an error of; the error says it too."""
+    equal(error.response.status_code, status)
+    told = error.response.json()["scopegate"]
+    holds(str(error), told["decision"], *told.get("needed", []), *(told[each] for each in ["contact"] if each in told))
+    return told | {"text": str(error)}
 
 
 def equal(found, expected):

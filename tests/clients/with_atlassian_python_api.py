@@ -7,7 +7,7 @@ from atlassian import Jira
 from atlassian.jira import JiraCloud
 from requests.exceptions import HTTPError, RetryError
 
-from checks import Checks, equal, holds, raised
+from checks import Checks, equal, holds, raised, told_by
 
 # What it would write on standard error: the refusals that are asked for here.
 logging.disable(logging.CRITICAL)
@@ -24,10 +24,7 @@ def refused(call, status: int, *arguments, **named) -> dict:
     """The call ends in the SDK's own error with this status; what the gate tells. The vendor's host sees nothing."""
     with checks.unseen():
         error = raised(HTTPError, call, *arguments, **named)
-    equal(error.response.status_code, status)
-    told = error.response.json()["scopegate"]
-    holds(str(error), told["decision"], *told.get("needed", []), *(told[each] for each in ["contact"] if each in told))
-    return told | {"text": str(error)}
+    return told_by(error, status)
 
 
 def task(project: str, summary: str) -> dict:

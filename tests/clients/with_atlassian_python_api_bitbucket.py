@@ -5,7 +5,7 @@ import logging
 from atlassian.bitbucket import Cloud
 from requests.exceptions import HTTPError
 
-from checks import Checks, equal, holds, raised
+from checks import Checks, equal, holds, raised, told_by
 
 # What it would write on standard error: the refusals that are asked for here.
 logging.disable(logging.CRITICAL)
@@ -29,17 +29,7 @@ def refused(call, status: int, *arguments, **named) -> dict:
     """The call ends in the SDK's own error with this status; what the gate tells. The vendor's host sees nothing."""
     with checks.unseen():
         error = raised(HTTPError, call, *arguments, **named)
-    equal(error.response.status_code, status)
-    told = error.response.json()["scopegate"]
-    holds(str(error), told["decision"], *told.get("needed", []), *(told[each] for each in ["contact"] if each in told))
-    return told | {"text": str(error)}
-
-
-def through_the_gate(before: int) -> int:
-    """How many requests the vendor's host saw since; each of them passed the gate."""
-    seen = checks.seen()[before:]
-    equal({each["headers"].get("via") for each in seen}, {"1.1 scopegate"})
-    return len(seen)
+    return told_by(error, status)
 
 
 with checks.check("at start-up the user and a repository are told"):
@@ -55,7 +45,7 @@ with checks.check("from the workspace on, by the links in it, projects and repos
     equal([each.slug for each in workspace.repositories.each()], REPOSITORIES)
     equal(workspace.repositories.get("shop").slug, "shop")
     # The workspaces, the one, two pages of projects, three of repositories, and one of these.
-    equal(through_the_gate(before), 8)
+    equal(checks.through_the_gate(before), 8)
 
 with checks.check("pull requests, branches and issues are read to the last page"):
     before = len(checks.seen())
@@ -65,7 +55,7 @@ with checks.check("pull requests, branches and issues are read to the last page"
     equal([each["name"] for each in here._get_paged("refs/branches")], ["main", "feature/one", "feature/two", "fix"])
     equal([here.branches.get(name).hash for name in ["main", "feature/two"]], [HEAD, HEAD])
     equal(list(here.issues.each()), [])
-    equal(through_the_gate(before), 8)
+    equal(checks.through_the_gate(before), 8)
 
 with checks.check("a path with a last slash, by which it lists pull requests and branches, is a 400"):
     here = repository(builder, "website")
@@ -77,7 +67,7 @@ with checks.check("an object is changed by the link that it came with, and goes 
     here = repository(builder, "tools")
     here.description = "changed"
     equal(repository(builder, "tools").description, "changed")
-    equal(through_the_gate(before), 3)
+    equal(checks.through_the_gate(before), 3)
 
 with checks.check("writes: a branch, an issue, a pull request with a comment, approved and merged"):
     here = repository(builder, "website")
@@ -93,7 +83,7 @@ with checks.check("writes: a branch, an issue, a pull request with a comment, ap
 with checks.check("a pull request's diff, which is somewhere else, is read through the gate"):
     before = len(checks.seen())
     equal(repository(builder, "website").pullrequests.get(1).diff(), "diff --git a/a b/a\n")
-    equal(through_the_gate(before), 4)
+    equal(checks.through_the_gate(before), 4)
 
 with checks.check("a repository is made, forked and deleted"):
     made = builder.repositories.post("acme/made-here", data={"scm": "git", "project": {"key": "WEB"}})
@@ -108,7 +98,7 @@ with checks.check("a file is uploaded and read through the gate, which fetches i
     equal([download.name for download in here.downloads.each()], ["a.log"])
     equal(next(iter(reader.repositories.get("acme", "website").downloads.each())).size, 5)
     equal(reader.get("repositories/acme/website/downloads/a.log", not_json_response=True), b"a log")
-    through_the_gate(before)
+    checks.through_the_gate(before)
 
 with checks.check("a file is committed by multipart and read as it was written"):
     here = repository(builder, "website")

@@ -7,7 +7,7 @@ from atlassian import Confluence, ConfluenceV2
 from atlassian.errors import ApiError
 from requests.exceptions import HTTPError
 
-from checks import Checks, equal, holds, raised
+from checks import Checks, equal, holds, raised, told_by
 
 # What it would write on standard error: the refusals that are asked for here, and that version 1 is old.
 logging.disable(logging.CRITICAL)
@@ -49,20 +49,6 @@ def not_found(call, *arguments, **named) -> dict:
     return told_by(error.reason, 404)
 
 
-def told_by(error: HTTPError, status: int) -> dict:
-    equal(error.response.status_code, status)
-    told = error.response.json()["scopegate"]
-    holds(str(error), told["decision"], *told.get("needed", []), *(told[each] for each in ["contact"] if each in told))
-    return told | {"text": str(error)}
-
-
-def through_the_gate(before: int) -> int:
-    """How many requests the vendor's host saw since; each of them passed the gate."""
-    seen = checks.seen()[before:]
-    equal({each["headers"].get("via") for each in seen}, {"1.1 scopegate"})
-    return len(seen)
-
-
 with checks.check("at start-up the user, the groups and the spaces are told"):
     equal(docs.old.get("rest/api/user/current")["displayName"], "Dana")
     equal(len(docs.old.get("rest/api/group")["results"]), 3)
@@ -80,7 +66,7 @@ with checks.check("the spaces are read to the last page, by a cursor, though `ba
     before = len(checks.seen())
     equal([space["key"] for space in docs.cloud.get_all_spaces()], SPACES)
     equal([space["key"] for space in docs.new.get_spaces()], SPACES)
-    equal(through_the_gate(before), 6)
+    equal(checks.through_the_gate(before), 6)
 
 with checks.check("the pages of a space, and what a query finds, are read to the last page"):
     before = len(checks.seen())
@@ -89,7 +75,7 @@ with checks.check("the pages of a space, and what a query finds, are read to the
     equal([page["title"] for page in docs.old.get_all_pages_from_space_as_generator("ENG", limit=3)], titles)
     found = [docs.old.cql("space = ENG and type = page", start=start, limit=3) for start in range(0, 7, 3)]
     equal([each["title"] for page in found for each in page["results"]], titles)
-    equal(through_the_gate(before), 9)
+    equal(checks.through_the_gate(before), 9)
 
 with checks.check("below the path of Atlassian's OAuth gateway the same is read, for the tenant that it names"):
     gateway = ConfluenceV2(url=f"{GATE}/ex/confluence/acme/wiki", token=checks.keys["docs"])
@@ -101,7 +87,7 @@ with checks.check("a link that an answer gives is called as it stands, and goes 
     before = len(checks.seen())
     link = docs.old.get_page_by_id("40000")["_links"]["self"]
     equal(docs.old.get(link, absolute=True)["id"], "40000")
-    equal(through_the_gate(before), 2)
+    equal(checks.through_the_gate(before), 2)
 
 with checks.check("writes: a page is made, changed, labelled, commented on and deleted"):
     page = docs.new.create_page(space_id=ENG, title="made by atlassian-python-api", body="<p>one</p>")
@@ -127,7 +113,7 @@ with checks.check("a file is attached and read through the gate, which fetches i
     path = f"rest/api/content/40002/child/attachment/{attached['id']}/download"
     equal(reader.old.get(path, not_json_response=True), b"a log")
     # It looks whether there is such a file before it sends one.
-    equal(through_the_gate(before), 4)
+    equal(checks.through_the_gate(before), 4)
 
 with checks.check("API tokens that are limited to spaces read and write there, by key and by number"):
     equal(editor.create_page("ENG", "by version 1", "<p>one</p>")["space"]["key"], "ENG")

@@ -35,13 +35,6 @@ def refused(kind, status: int, call, *arguments, **named) -> dict:
     return told | {"permissions": error.headers.get(ACCEPTED), "message": error.data["message"]}
 
 
-def through_the_gate(before: int) -> int:
-    """How many requests the vendor's host saw since; each of them passed the gate."""
-    seen = checks.seen()[before:]
-    equal({each["headers"].get("via") for each in seen}, {"1.1 scopegate"})
-    return len(seen)
-
-
 with checks.check("at start-up the user, the organisation and a repository are told"):
     equal(builder.get_user().login, "builder[bot]")
     equal(builder.get_organization("acme").name, "Acme")
@@ -53,7 +46,7 @@ with checks.check("lists are read to the last page, though `Link` names the vend
     issues = builder.get_repo("acme/website").get_issues(state="all")
     equal([issue.number for issue in issues], [1, 2, 3, 4, 5, 6, 7])
     # The organisation, the repository, and three pages of each.
-    equal(through_the_gate(before), 8)
+    equal(checks.through_the_gate(before), 8)
 
 with checks.check("reads: an issue, and a file as it was written"):
     here = builder.get_repo("acme/website")
@@ -66,7 +59,7 @@ with checks.check("writes: an issue with a comment, closed by the link that it c
     equal(issue.create_comment("an hour").body, "an hour")
     issue.edit(state="closed")
     equal(issue.state, "closed")
-    equal(through_the_gate(before), 4)
+    equal(checks.through_the_gate(before), 4)
 
 with checks.check("writes: a file is made and changed"):
     here = builder.get_repo("acme/website")
@@ -79,7 +72,7 @@ with checks.check("a release gets an asset by `upload_url`, which names the vend
     release = builder.get_repo("acme/website").create_git_release("v1", "One", "words")
     asset = release.upload_asset_from_memory(io.BytesIO(b"a log"), 5, "a.log", content_type="text/plain")
     equal((asset.name, asset.size), ("a.log", 5))
-    equal(through_the_gate(before), 3)
+    equal(checks.through_the_gate(before), 3)
 
 with checks.check("a repository is forked and handed on within the organisation"):
     here = builder.get_repo("acme/website")
