@@ -213,11 +213,21 @@ pub fn random() -> u32 {
     getrandom::fill(&mut bytes).map(|()| u32::from_ne_bytes(bytes)).unwrap_or_default()
 }
 
+/// Puts bytes in the place of a file, whole and at once, also over a loss of power. `aside`: a name beside it.
+///
+/// # Errors
+/// The disk does not take it; what was there before stands.
+pub(super) fn replace_through(aside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_through(aside, bytes)?;
+    fs::rename(aside, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 /// Writes a file anew, to the disk.
 ///
 /// # Errors
 /// Not all of it is there.
-pub(super) fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()

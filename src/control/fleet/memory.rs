@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::entry::Instance;
-use crate::control::overrides::write_through;
+use crate::control::overrides::replace_through;
 
 const FILE: &str = "bucket.json";
 /// Whoever has locked this file writes the acts beside it.
@@ -97,9 +97,7 @@ impl Kept {
         *newest = number;
         fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
         let (path, aside) = (self.folder.join(FILE), self.folder.join(format!(".{FILE}")));
-        write_through(&aside, &serde_json::to_vec(memory).map_err(io::Error::other)?)?;
-        fs::rename(&aside, &path)?;
-        File::open(&self.folder)?.sync_all()
+        replace_through(&aside, &path, &serde_json::to_vec(memory).map_err(io::Error::other)?)
     }
 
     /// Makes this process the one that writes the acts, until what is returned is dropped: a gate for life, a command

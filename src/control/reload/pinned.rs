@@ -5,14 +5,14 @@
 //! names in it would be pinned anew, to whatever has them now.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::authz::pins::{Noted, Pin, PinnedName, Pins};
+use crate::control::overrides::replace_through;
 use crate::problem::{At, Problem, file_name};
 
 /// Below the state folder.
@@ -139,12 +139,7 @@ fn write(path: &Path, pins: &Pins) -> io::Result<()> {
         others: pin.others.clone(),
     });
     let text = serde_json::to_vec_pretty(&Kept { version: VERSION, pins: pins.collect() })?;
-    let temporary = path.with_extension("json.new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    replace_through(&path.with_extension("json.new"), path, &text)
 }
 
 #[cfg(test)]
