@@ -148,11 +148,15 @@ impl<'c> Case<'c> {
                 Home { id: Some("".into()), key: Some("".into()), is_word: false },
                 false,
             ));
-            match self.facts.looked_up.get(tenant, lookup, name) {
-                Some(Told::In { homes, variants: may_be }) => {
+            let answer = self.facts.looked_up.get(tenant, lookup, name);
+            let may_be = match answer {
+                Some(Told::In { variants, .. }) if *variants != VariantMask::NONE => *variants,
+                Some(_) | None => touched.variants,
+            };
+            variants = VariantMask(variants.0 | may_be.0);
+            let hope = match answer {
+                Some(Told::In { homes, .. }) => {
                     asking.is_told = true;
-                    let may_be = if *may_be == VariantMask::NONE { touched.variants } else { *may_be };
-                    variants = VariantMask(variants.0 | may_be.0);
                     // The one that the request names is reached, whatever the product calls it now.
                     let named = match &container.name {
                         ContainerName::Id(id) => homes.iter().any(|home| home.id.as_deref() == Some(&**id)),
@@ -171,27 +175,23 @@ impl<'c> Case<'c> {
                             Some(thing) => self.name_told(&mut asking, (&mut told, &mut hoped), container, home, thing),
                         }
                     }
+                    continue;
                 }
                 Some(Told::Nowhere) => {
                     asking.is_nowhere = true;
-                    variants = VariantMask(variants.0 | touched.variants.0);
-                    told.push(container.clone());
-                    hoped.push(container.clone());
+                    container.clone()
                 }
                 Some(Told::Failed { reason, retry_after_s }) => {
                     asking.failed.get_or_insert((*reason, *retry_after_s));
-                    variants = VariantMask(variants.0 | touched.variants.0);
-                    told.push(container.clone());
-                    hoped.push(container.clone());
+                    container.clone()
                 }
                 None => {
-                    let thing = Thing { lookup, name: name.into() };
-                    asking.lack(thing);
-                    variants = VariantMask(variants.0 | touched.variants.0);
-                    told.push(container.clone());
-                    hoped.push(self.found(container, known_of(container), true));
+                    asking.lack(Thing { lookup, name: name.into() });
+                    self.found(container, known_of(container), true)
                 }
-            }
+            };
+            told.push(container.clone());
+            hoped.push(hope);
         }
         if asking.lacks.is_empty() && !asking.is_told && !asking.is_nowhere && asking.failed.is_none() {
             return None;
