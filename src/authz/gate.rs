@@ -51,4 +51,13 @@ impl TenantRule {
             Self::Path(tenants) | Self::Token(tenants) => tenants.clone(),
         }
     }
+
+    /// Whether it may tell this one.
+    pub fn may_tell(&self, tenant: &str) -> bool {
+        match self {
+            Self::Fixed(fixed) => **fixed == *tenant,
+            Self::Host(hosts) => hosts.iter().any(|(_, one)| **one == *tenant),
+            Self::Path(tenants) | Self::Token(tenants) => tenants.iter().any(|one| **one == *tenant),
+        }
+    }
 }

@@ -14,7 +14,7 @@ use clap::Args;
 use super::ask::{self, Actor, Answered, Question, Words};
 use super::load::{self, Loaded};
 use super::{Answer, Failure, Format, Output, SourceArgs};
-use crate::authz::gate::{GateRules, TenantRule};
+use crate::authz::gate::GateRules;
 use crate::yaml::time::moment;
 
 /// The largest body that is judged, in bytes: what a gate holds by default.
@@ -156,7 +156,7 @@ fn gate(loaded: &Loaded, question: &Question, named: Option<&str>) -> Result<Arc
         return Ok(Arc::clone(gate));
     }
     let gates: Vec<_> = loaded.gates.iter().filter(|gate| *gate.catalog.product == *product).collect();
-    let of_tenant: Vec<_> = gates.iter().copied().filter(|gate| may_be_for(gate, tenant)).collect();
+    let of_tenant: Vec<_> = gates.iter().copied().filter(|gate| gate.tenant.may_tell(tenant)).collect();
     match (&of_tenant[..], &gates[..]) {
         ([first, rest @ ..], _) if rest.iter().all(|gate| judge_alike(first, gate)) => Ok(Arc::clone(first)),
         ([], [first, ..]) => Ok(Arc::clone(first)),
@@ -167,15 +167,6 @@ fn gate(loaded: &Loaded, question: &Question, named: Option<&str>) -> Result<Arc
             question.words.place("gate"),
             names(several)
         ))),
-    }
-}
-
-/// Whether the gate can read this tenant out of a request.
-fn may_be_for(gate: &GateRules, tenant: &str) -> bool {
-    match &gate.tenant {
-        TenantRule::Fixed(fixed) => **fixed == *tenant,
-        TenantRule::Host(hosts) => hosts.iter().any(|(_, one)| **one == *tenant),
-        TenantRule::Path(tenants) | TenantRule::Token(tenants) => tenants.iter().any(|one| **one == *tenant),
     }
 }
 

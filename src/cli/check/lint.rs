@@ -217,9 +217,7 @@ impl About<'_> {
         let limited = self.app.parts.iter().any(|linked| linked.part.areas.iter().any(|area| !area.is_all()));
         let config = self.loaded.config.as_ref().filter(|_| limited)?;
         let own = || self.credentials.iter().filter(|one| one.installation == installation);
-        let serves = |gate: &&Arc<GateRules>| {
-            gate.tenant.tenants().iter().any(|one| **one == *tenant) && own().any(|one| takes(gate, one))
-        };
+        let serves = |gate: &&Arc<GateRules>| gate.tenant.may_tell(tenant) && own().any(|one| takes(gate, one));
         let lookups = |gate: &Arc<GateRules>| {
             let written = config.gates.iter().find(|written| *written.name == *gate.name)?;
             written.lookups.as_ref()

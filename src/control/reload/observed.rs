@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Settings, Told, seconds};
-use crate::authz::gate::{GateRules, TenantRule};
+use crate::authz::gate::GateRules;
 use crate::authz::snapshot::Snapshot;
 use crate::control::health::{Observe, Warnings, rfc3339};
 
@@ -64,7 +64,7 @@ fn observed(gate: &GateRules, snapshot: &Snapshot, now_ms: i64) -> Vec<Observe> 
         .into_iter()
         .flat_map(|(policy, product)| policy.apps.iter().filter(move |app| app.product == product.id));
     let installations = apps.flat_map(|app| {
-        let observed = app.installations.iter().filter(|one| one.observed(now_ms) && serves(gate, &one.tenant));
+        let observed = app.installations.iter().filter(|one| one.observed(now_ms) && gate.tenant.may_tell(&one.tenant));
         observed.filter_map(|one| {
             Some(Observe {
                 gate: name(),
@@ -75,12 +75,4 @@ fn observed(gate: &GateRules, snapshot: &Snapshot, now_ms: i64) -> Vec<Observe> 
         })
     });
     own.into_iter().chain(installations).collect()
-}
-
-fn serves(gate: &GateRules, tenant: &str) -> bool {
-    match &gate.tenant {
-        TenantRule::Fixed(own) => **own == *tenant,
-        TenantRule::Host(hosts) => hosts.iter().any(|(_, own)| **own == *tenant),
-        TenantRule::Path(tenants) | TenantRule::Token(tenants) => tenants.iter().any(|own| **own == *tenant),
-    }
 }
