@@ -70,6 +70,19 @@ fn get_issue(app: usize) -> Parts {
 const MESSAGE: &str =
     r#"{"channel":"C0HELP00","text":"We are looking into it :eyes:","unfurl_links":false,"thread_ts":"1700000000.1"}"#;
 
+/// The same with blocks, as apps build them: 10 KiB, of which a fifth are names and signs.
+fn message_of_10_kib() -> String {
+    let block = "{\"type\":\"section\",\"block_id\":\"b1\",\"text\":{\"type\":\"mrkdwn\",\"text\":\"*PROJ-1* The window does not close \
+                 when \\\"Cancel\\\" is pressed; it did in the last release. <https://acme.atlassian.net/browse/PROJ-1|Open>\"}},";
+    let mut text = String::from("{\"channel\":\"C0HELP00\",\"blocks\":[");
+    while text.len() + block.len() < 10 * 1024 {
+        text.push_str(block);
+    }
+    text.pop();
+    text.push_str("]}");
+    text
+}
+
 fn facts(body: BodyFacts<'_>) -> Facts<'_> {
     Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() }
 }
@@ -143,6 +156,7 @@ fn main() {
     let other_project = head("GET", "/rest/api/3/issue/HR-1", &token("jira", 7), None);
     let stranger = head("GET", "/rest/api/3/issue/PROJ-1", "of-nobody", None);
     let message = head("POST", "/api/chat.postMessage", &token("slack", 7), Some("application/json; charset=utf-8"));
+    let blocks = message_of_10_kib();
     let history = head("GET", "/api/conversations.history?channel=C0HELP00&limit=100", &token("slack", 7), None);
     let mut cases = vec![
         Case::warm("RequestView::of, Jira GET issue", || RequestView::of(&issue).is_ok()),
@@ -150,6 +164,7 @@ fn main() {
         Case::warm("Slack: parse the JSON body (110 bytes)", || {
             parse_body(&message.headers, MESSAGE.as_bytes()).is_ok()
         }),
+        Case::warm("Slack: parse a JSON body of 10 KiB", || parse_body(&message.headers, blocks.as_bytes()).is_ok()),
         Case::warm("SHA-256 of the token (96 bytes)", {
             let token = token("jira", 7);
             move || scopegate::authz::identity::gate_key::digest(token.as_bytes())
@@ -163,6 +178,14 @@ fn main() {
         Case::warm("decide, 3 guardrails: Jira GET issue", judged(&guarded, &issue, None, true)),
         Case::warm("decide: Slack chat.postMessage, JSON held", judged(&slack, &message, Some(MESSAGE), true)),
         Case::warm("decide: Slack conversations.history, 3 variants", judged(&slack, &history, Some(""), true)),
+        Case::warm("a JSON body of 10 KiB: parsed, and Slack chat.postMessage decided", {
+            let (slack, view) = (&slack, RequestView::of(&message).unwrap());
+            let (head, blocks) = (&message, &blocks);
+            move || {
+                let facts = facts(parse_body(&head.headers, blocks.as_bytes()).unwrap());
+                decide(&slack.snapshot, &slack.gate, &view, &facts).is_ok()
+            }
+        }),
         Case::warm("denial: Jira DELETE issue, not granted", judged(&jira, &denied, None, false)),
         Case::warm("denial: Jira GET issue in a guarded project", judged(&guarded, &other_project, None, false)),
         Case::warm("denial: token that nobody knows", judged(&jira, &stranger, None, false)),

@@ -26,7 +26,8 @@ pub mod touch;
 pub(crate) mod toy;
 
 pub use decide::{
-    Credential, Denial, Permit, Wanted, Who, decide, decide_again, decide_redirect, next_change_ms, wanted,
+    Credential, Denial, Permit, Wanted, Who, decide, decide_again, decide_or_ask, decide_redirect, next_change_ms,
+    wanted,
 };
 pub use reason::{Class, Reason};
 pub use scope::{ScopeId, ScopeSet};

@@ -27,7 +27,7 @@ pub mod upstream;
 pub mod websocket;
 pub mod worker;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::header::{self, HeaderValue};
@@ -39,7 +39,8 @@ use crate::authz::decide::shown_containers;
 use crate::authz::gate::{GateRules, TenantRule};
 use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
-use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, wanted};
+use crate::authz::snapshot::Snapshot;
+use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, decide_or_ask, wanted};
 use crate::live::Live;
 use crate::shutdown::{Phase, Watch};
 use crate::telemetry::CONTAINERS_SHOWN;
@@ -181,11 +182,9 @@ impl Hub {
                     let looked_up = known.as_deref().unwrap_or(LookedUp::nothing());
                     let facts = Facts { now_ms: self.live.now_ms(), body: read, looked_up };
                     let snapshot = self.live.load();
-                    let permit = match decide(&snapshot, &self.rules, &request, &facts) {
+                    let permit = match self.judge(&snapshot, &request, &facts) {
                         Ok(permit) => permit,
-                        Err(denial)
-                            if denial.lacks.is_some() && looked_up.rounds < LOOK_UPS_MAX && self.lookups.are_on() =>
-                        {
+                        Err(denial) if denial.lacks.is_some() && self.asks(&facts) => {
                             break 'lacking (denial, snapshot.generation);
                         }
                         Err(denial) => return Err(self.for_now_if_unread(denial, &request, &facts, unread)),
@@ -215,15 +214,51 @@ impl Hub {
                     Err(Failed::Refused(denial)) => return Err(Refused { denial, body: unread }),
                 }
             };
-            // Boxed, as whatever few requests wait for.
-            let asked = Box::pin(self.look_up(open, denial, generation, record));
+            let Some(asked) = self.look_up(open, denial, generation, record) else { continue 'judgements };
             asked.await.map_err(|denial| Refused { denial, body: unread })?;
         }
         Err(Refused { denial: Box::new(Denial::of(Reason::Overloaded)), body: unread })
     }
 
-    /// Asks what a refused request lacks. It is to be judged again, by what is known then.
-    async fn look_up(
+    /// Whether what a request lacks will be asked.
+    fn asks(&self, facts: &Facts<'_>) -> bool {
+        self.lookups.are_on() && facts.looked_up.rounds < LOOK_UPS_MAX
+    }
+
+    #[inline]
+    fn judge(&self, snapshot: &Snapshot, request: &RequestView<'_>, facts: &Facts<'_>) -> Result<Permit, Box<Denial>> {
+        match self.asks(facts) {
+            true => decide_or_ask(snapshot, &self.rules, request, facts),
+            false => decide(snapshot, &self.rules, request, facts),
+        }
+    }
+
+    /// What a refused request lacks was told before, all of it.
+    fn recalls(&self, open: &Open, denial: &Denial) -> bool {
+        let Some(lacks) = denial.lacks.as_deref() else { return false };
+        let mut found = open.known().as_deref().cloned().unwrap_or_default();
+        let recalled = self.lookups.recall(lacks, &mut found);
+        if recalled {
+            found.rounds += 1;
+            open.knows(found);
+        }
+        recalled
+    }
+
+    /// Looks up what a refused request lacks: it is to be judged again, by what is known then. `None`: all of it was told
+    /// before. Boxed, as whatever few requests wait for.
+    fn look_up<'a>(
+        &'a self,
+        open: &'a Open,
+        denial: Box<Denial>,
+        generation: u64,
+        record: &'a mut Record,
+    ) -> Option<Pin<Box<impl Future<Output = Result<(), Box<Denial>>> + 'a>>> {
+        (!self.recalls(open, &denial)).then(|| Box::pin(self.ask(open, denial, generation, record)))
+    }
+
+    /// Asks the product.
+    async fn ask(
         &self,
         open: &Open,
         denial: Box<Denial>,

@@ -144,7 +144,7 @@ pub struct ContainerKind {
 /// A scope of one catalog.
 #[derive(Debug)]
 pub struct Scope {
-    pub name: Box<str>,
+    pub name: Arc<str>,
     pub class: ScopeClass,
     /// The vocabularies that it is a word of.
     pub vocabularies: VocabularySet,
@@ -330,6 +330,11 @@ impl Catalog {
 
     pub fn scope_name(&self, scope: ScopeId) -> &str {
         self.scopes.get(scope.index()).map_or("?", |scope| &scope.name)
+    }
+
+    /// The same, to be kept: a refusal names many.
+    pub fn scope_name_kept(&self, scope: ScopeId) -> Arc<str> {
+        self.scopes.get(scope.index()).map_or_else(|| Arc::from("?"), |scope| Arc::clone(&scope.name))
     }
 
     pub fn operation(&self, id: &str) -> Option<OperationId> {

@@ -230,17 +230,40 @@ pub fn decide(
     request: &RequestView<'_>,
     facts: &Facts<'_>,
 ) -> Result<Permit, Box<Denial>> {
-    decide_with(snapshot, gate, request, facts, None)
+    decide_with(snapshot, gate, request, facts, Sought { answer_guard: None, is_brief: false })
 }
 
-/// As [`decide`], with a guard that the answer needs.
+/// As [`decide`], for one who will ask what is lacking: a denial that lacks something says that and no more. To put the
+/// rest of it together takes longer than to look up an answer that is known.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_or_ask(
+    snapshot: &Snapshot,
+    gate: &GateRules,
+    request: &RequestView<'_>,
+    facts: &Facts<'_>,
+) -> Result<Permit, Box<Denial>> {
+    decide_with(snapshot, gate, request, facts, Sought { answer_guard: None, is_brief: true })
+}
+
+/// What a judgement is wanted for.
+#[derive(Clone, Copy)]
+struct Sought {
+    /// A guard that the answer needs.
+    answer_guard: Option<ScopeId>,
+    /// What is lacking will be asked.
+    is_brief: bool,
+}
+
+/// As [`decide`], for what is sought.
 #[inline]
 fn decide_with(
     snapshot: &Snapshot,
     gate: &GateRules,
     request: &RequestView<'_>,
     facts: &Facts<'_>,
-    answer_guard: Option<ScopeId>,
+    sought: Sought,
 ) -> Result<Permit, Box<Denial>> {
     let Some(States { newest, whole }) = &snapshot.states else { return Err(Box::new(Denial::of(Reason::NoPolicy))) };
     let product = product_of(snapshot, gate).ok_or_else(|| Box::new(Denial::of(Reason::NoPolicy)))?;
@@ -249,7 +272,7 @@ fn decide_with(
     let mut parameters = Parameters::default();
     let found = gate.catalog.matcher.find_with(request.method, &request.path, &mut parameters);
     let touched = touched(gate, &found, &parameters, request, facts);
-    let case = Case { answer_guard, lone, ..Case::of(snapshot, gate, product, request, facts, &found, &touched) };
+    let case = Case { sought, lone, ..Case::of(snapshot, gate, product, request, facts, &found, &touched) };
     match whole {
         // Returned as it is: a Permit is a few cache lines, and each move of one is felt.
         None => case.decide_by(newest),
@@ -327,7 +350,7 @@ struct Case<'c> {
     base_tenant: Option<&'c str>,
     /// Not its own: a thing so large is built where it stays.
     touched: &'c Result<Touched<'c>, BadRequest>,
-    answer_guard: Option<ScopeId>,
+    sought: Sought,
 }
 
 /// A caller with the installation that it belongs to.
@@ -390,21 +413,8 @@ impl<'c> Case<'c> {
             Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => (None, None),
         };
         let (generation, named, pins) = (snapshot.generation, &*snapshot.named, &*snapshot.pins);
-        let (lone, answer_guard) = (LoneToken::default(), None);
-        Self {
-            generation,
-            named,
-            pins,
-            gate,
-            product,
-            request,
-            facts,
-            lone,
-            operation,
-            base_tenant,
-            touched,
-            answer_guard,
-        }
+        let (lone, sought) = (LoneToken::default(), Sought { answer_guard: None, is_brief: false });
+        Self { generation, named, pins, gate, product, request, facts, lone, operation, base_tenant, touched, sought }
     }
 
     /// Judges by one state. Of several reasons the first counts: bad_request, who, app_suspended, unknown_operation.
@@ -425,9 +435,11 @@ impl<'c> Case<'c> {
             Ok(identified) => {
                 let caller = self.caller(policy, identified.credential)?;
                 let touched = touched.ok_or_else(|| Box::new(Denial::of(Reason::BadRequest)))?;
-                let passed = match self.judge_caller(policy, &caller, touched) {
-                    Ok(passed) => passed,
-                    Err(denial) => self.judge_by_look_ups(policy, &identified, &caller, touched, denial)?,
+                // The question is put together anew where it is asked again: so that here, where mostly one answer is
+                // wanted, the compiler need not keep it.
+                let passed = match self.passes_outright(policy, &caller, touched) {
+                    true => self.passed(policy, &caller, touched, None),
+                    false => self.judge_refused(policy, &identified, &caller, touched)?,
                 };
                 self.permit_identified(&identified, &caller, passed)
             }
@@ -496,24 +508,36 @@ impl<'c> Case<'c> {
         })
     }
 
+    /// Whether an enforced grant lets it pass, as nearly every request does.
     #[inline(always)]
+    fn passes_outright(&self, policy: &Policy, caller: &Caller<'_>, touched: &Touched<'_>) -> bool {
+        caller.installation.suspended.is_none() && passes_enforced(&self.question(policy, caller, touched))
+    }
+
+    /// What it is to pass, or to be refused, by what it touches alone. Off the permit path.
+    #[cold]
+    #[inline(never)]
     fn judge_caller(&self, policy: &Policy, caller: &Caller<'_>, touched: &Touched<'_>) -> Result<Passed, Box<Denial>> {
         if caller.installation.suspended.is_some() {
             return Err(Self::suspended(caller));
         }
-        // The question is put together anew where it is asked again: so that here, where mostly one answer is wanted, the
-        // compiler need not keep it.
-        let would = match passes_enforced(&self.question(policy, caller, touched)) {
-            true => None,
-            false => {
-                let (question, observed) =
-                    (self.question(policy, caller, touched), caller.installation.observed(self.facts.now_ms));
-                self.refused(&question, caller.who(), observed)?
-            }
-        };
+        let observed = caller.installation.observed(self.facts.now_ms);
+        let would = self.refused(&self.question(policy, caller, touched), caller.who(), observed)?;
+        Ok(self.passed(policy, caller, touched, would))
+    }
+
+    /// What is told of a request that passes.
+    #[inline(always)]
+    fn passed(
+        &self,
+        policy: &Policy,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+        would: Option<Box<Denial>>,
+    ) -> Passed {
         match self.is_shadowed(policy, caller.app) {
-            true => Ok(self.shadow(&self.question(policy, caller, touched), caller.who(), would)),
-            false => Ok(Passed { would, shadow: None }),
+            true => self.shadow(&self.question(policy, caller, touched), caller.who(), would),
+            false => Passed { would, shadow: None },
         }
     }
 
@@ -543,7 +567,7 @@ impl<'c> Case<'c> {
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
             pins: self.pins,
-            answer_guard: self.answer_guard,
+            answer_guard: self.sought.answer_guard,
             names_as_written: self.gate.names_as_written,
         }
     }
@@ -613,7 +637,7 @@ impl<'c> Case<'c> {
             operation: self.operation.unwrap_or(UNKNOWN),
             touched,
             pins: self.pins,
-            answer_guard: self.answer_guard,
+            answer_guard: self.sought.answer_guard,
             names_as_written: self.gate.names_as_written,
         };
         if !passes(&question, Mode::Enforced) {
@@ -664,7 +688,7 @@ impl<'c> Case<'c> {
 
     fn denial(&self, question: &Question<'_>, who: Who, refused: &Refused) -> Denial {
         let catalog = &self.gate.catalog;
-        let name = |scope| Arc::from(catalog.scope_name(scope));
+        let name = |scope| catalog.scope_name_kept(scope);
         let stated = !matches!(refused.reason, Reason::UnknownOperation);
         let held = if stated { held_scopes(question).iter().map(name).collect() } else { Vec::new() };
         let container = container_named(catalog, question.touched, refused.container);
@@ -675,7 +699,7 @@ impl<'c> Case<'c> {
             why: None,
             who: Some(who),
             operation: self.operation,
-            needed: refused.needed.iter().map(|scope| Arc::from(catalog.scope_name(*scope))).collect(),
+            needed: refused.needed.iter().copied().map(name).collect(),
             held,
             container,
             rule: refused.rule.clone(),

@@ -20,7 +20,7 @@ pub struct LookedUp {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Thing {
     pub lookup: LookupId,
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// What was said of a thing.

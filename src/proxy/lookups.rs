@@ -161,6 +161,18 @@ impl Lookups {
         Some(Box::new(Changing { shared: Arc::clone(shared), changed }))
     }
 
+    /// Adds what a request lacks to what it is judged by, where all of it was told before.
+    pub fn recall(&self, lacks: &Lacks, looked_up: &mut LookedUp) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let known = lacks.things.iter().map(|thing| Some((thing, self.known(shared, lacks, thing)?)));
+        let Some(known) = known.collect::<Option<Vec<_>>>() else { return false };
+        for (thing, dated) in known {
+            self.metrics.looked_up(LookedUpAs::Cached);
+            looked_up.add(&lacks.asker.tenant, thing.clone(), dated.told);
+        }
+        true
+    }
+
     /// Finds out what a request lacks, and adds it to what it is judged by.
     ///
     /// # Errors
@@ -180,7 +192,7 @@ impl Lookups {
     async fn told(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Result<Dated, Moved> {
         let of = (asking.lacks.asker.clone(), thing.clone());
         for _ in 0..WAITS_MAX {
-            if let Some(known) = self.known(shared, asking, thing) {
+            if let Some(known) = self.known(shared, asking.lacks, thing) {
                 self.metrics.looked_up(LookedUpAs::Cached);
                 return Ok(known);
             }
@@ -217,11 +229,11 @@ impl Lookups {
         Some(Asked { lookups: self, of, question })
     }
 
-    fn known(&self, shared: &Shared, asking: Asking<'_>, thing: &Thing) -> Option<Dated> {
+    fn known(&self, shared: &Shared, lacks: &Lacks, thing: &Thing) -> Option<Dated> {
         let most = shared.settings.max_fact_age;
-        let oldest = if asking.lacks.urgent { most.min(URGENT_AGE_MAX) } else { most };
+        let oldest = if lacks.urgent { most.min(URGENT_AGE_MAX) } else { most };
         let ages = (oldest, oldest.min(ABSENT_AGE_MAX));
-        self.cache.borrow().get(&asking.lacks.asker, thing, ages, &shared.changes)
+        self.cache.borrow().get(&lacks.asker, thing, ages, &shared.changes)
     }
 
     /// Asks, and asks on where a thing lies in another thing. What is found on the way is kept for each.
@@ -229,7 +241,7 @@ impl Lookups {
         let mut way: Vec<(Thing, Dated)> = Vec::new();
         let mut thing = thing.clone();
         let mut last = loop {
-            if let Some(known) = self.known(shared, asking, &thing).filter(|_| !way.is_empty()) {
+            if let Some(known) = self.known(shared, asking.lacks, &thing).filter(|_| !way.is_empty()) {
                 break known;
             }
             if way.len() >= CHAIN_MAX {
@@ -292,7 +304,7 @@ impl Lookups {
                 self.metrics.looked_up(LookedUpAs::Absent);
                 Ok((dated, None))
             }
-            Answer::Then { lookup, thing } => Ok((dated, Some(Thing { lookup, name: thing }))),
+            Answer::Then { lookup, thing } => Ok((dated, Some(Thing { lookup, name: thing.into() }))),
             Answer::Unreadable => unresolved(),
         }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may stop at a surprise")]
 
 mod body;
+mod brief;
 mod head;
 mod identity;
 mod lenient;

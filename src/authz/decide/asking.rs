@@ -12,7 +12,7 @@ use super::{Caller, Case, Denial, Passed};
 use crate::authz::catalog::lookups::{Home, LookupId};
 use crate::authz::catalog::{CredentialKindId, VariantMask};
 use crate::authz::identity::{CredentialRewrite, Identified};
-use crate::authz::judge::any_limited_revocation;
+use crate::authz::judge::{Mode, any_limited_revocation, passes};
 use crate::authz::looked_up::{Thing, Told};
 use crate::authz::policy::Policy;
 use crate::authz::policy::credentials::{KnownCredential, Proof, Secret};
@@ -69,13 +69,102 @@ struct Asking<'t> {
 }
 
 impl<'c> Case<'c> {
-    /// Judges a request that was refused once more, by what the product said of the things in it.
+    /// Judges a request that does not pass by what it touches alone, as far as that is told.
     ///
     /// # Errors
     /// It stays refused, or something is to be asked first.
     #[cold]
     #[inline(never)]
-    pub(super) fn judge_by_look_ups(
+    pub(super) fn judge_refused(
+        &self,
+        policy: &'c Policy,
+        identified: &Identified<'_>,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+    ) -> Result<Passed, Box<Denial>> {
+        // Who is observed passes for want of a grant, whatever the answer.
+        let hangs_on_answers =
+            caller.installation.suspended.is_none() && !caller.installation.observed(self.facts.now_ms);
+        if hangs_on_answers && let Some(brief) = self.judge_briefly(policy, identified, caller, touched) {
+            return brief;
+        }
+        match self.judge_caller(policy, caller, touched) {
+            Ok(passed) => Ok(passed),
+            Err(denial) => self.judge_by_look_ups(policy, identified, caller, touched, denial),
+        }
+    }
+
+    /// Permits by what was told, or says what to ask, without a denial that nobody will see. `None`: that is not all that
+    /// is to be said.
+    fn judge_briefly(
+        &self,
+        policy: &'c Policy,
+        identified: &Identified<'_>,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+    ) -> Option<Result<Passed, Box<Denial>>> {
+        if self.facts.looked_up.is_empty() && !self.sought.is_brief {
+            return None;
+        }
+        let mut asking = self.asking(caller, touched)?;
+        if asking.is_told && self.passes_by(policy, caller, &asking.told) {
+            return Some(Ok(self.passed(policy, caller, &asking.told, None)));
+        }
+        let is_asked = self.sought.is_brief && !asking.lacks.is_empty() && asking.lacks.len() <= THINGS_MAX;
+        if !is_asked || !self.may_be_hoped(policy, caller, &mut asking.hoped) {
+            return None;
+        }
+        let lacks = self.lacks(policy, identified, caller, touched, std::mem::take(&mut asking.lacks));
+        let brief = Denial {
+            who: Some(caller.who()),
+            operation: self.operation,
+            lacks: Some(Box::new(lacks)),
+            ..Denial::of(Reason::ContainerUnresolved)
+        };
+        Some(Err(Box::new(brief)))
+    }
+
+    /// Whether it would pass with the right answers, in whatever variant.
+    fn may_be_hoped(&self, policy: &'c Policy, caller: &Caller<'_>, hoped: &mut Touched<'_>) -> bool {
+        let variants = hoped.variants;
+        [variants].into_iter().chain(variants.each()).any(|one| {
+            hoped.variants = one;
+            self.passes_by(policy, caller, hoped)
+        })
+    }
+
+    /// Of a caller that is not suspended.
+    fn passes_by(&self, policy: &'c Policy, caller: &Caller<'_>, touched: &Touched<'_>) -> bool {
+        passes(&self.question(policy, caller, touched), Mode::Enforced)
+    }
+
+    fn lacks(
+        &self,
+        policy: &Policy,
+        identified: &Identified<'_>,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+        things: Vec<Thing>,
+    ) -> Lacks {
+        Lacks {
+            by: self.asked_by(policy, identified),
+            asker: Asker {
+                tenant: Arc::clone(&caller.credential.holder.tenant),
+                app: Arc::clone(&caller.credential.holder.app),
+                kind: caller.credential.kind,
+                user: caller.credential.user.clone(),
+            },
+            prefix: self.prefix(),
+            urgent: any_limited_revocation(&self.question(policy, caller, touched)),
+            things,
+        }
+    }
+
+    /// Judges a request that was refused once more, by what the product said of the things in it.
+    ///
+    /// # Errors
+    /// It stays refused, or something is to be asked first.
+    fn judge_by_look_ups(
         &self,
         policy: &'c Policy,
         identified: &Identified<'_>,
@@ -98,19 +187,7 @@ impl<'c> Case<'c> {
             // told before.
             Err(hopeless) => Err(self.refused_by(policy, caller, &asking, hopeless)),
             Ok(()) => {
-                let question = self.question(policy, caller, touched);
-                let lacks = Lacks {
-                    by: self.asked_by(policy, identified),
-                    asker: Asker {
-                        tenant: Arc::clone(&caller.credential.holder.tenant),
-                        app: Arc::clone(&caller.credential.holder.app),
-                        kind: caller.credential.kind,
-                        user: caller.credential.user.clone(),
-                    },
-                    prefix: self.prefix(),
-                    urgent: any_limited_revocation(&question),
-                    things: std::mem::take(&mut asking.lacks),
-                };
+                let lacks = self.lacks(policy, identified, caller, touched, std::mem::take(&mut asking.lacks));
                 let denial = self.refused_by(policy, caller, &asking, denial);
                 Err(Box::new(Denial { lacks: Some(Box::new(lacks)), ..*denial }))
             }
@@ -230,7 +307,7 @@ impl<'c> Case<'c> {
         let kind = self.gate.catalog.containers.get(usize::from(container.kind.0))?;
         let lookup = kind.lookup_id.or(kind.lookup).filter(|lookup| *lookup != by)?;
         let asked = self.gate.catalog.lookups.get(usize::from(lookup.0))?;
-        asked.may_be_called(id).then(|| Thing { lookup, name: id.clone() })
+        asked.may_be_called(id).then(|| Thing { lookup, name: (**id).into() })
     }
 
     /// A container with its name, as far as that is told.

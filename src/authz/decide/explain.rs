@@ -205,7 +205,7 @@ impl Case<'_> {
             touches: Some(TouchedWords::of(touched, catalog)),
             needs: needs(&question, standings),
             guards: standings(guards),
-            held: held_scopes(&question).iter().map(|scope| Arc::from(catalog.scope_name(scope))).collect(),
+            held: held_scopes(&question).iter().map(|scope| catalog.scope_name_kept(scope)).collect(),
             who: Some(caller.who()),
             verdict,
         }

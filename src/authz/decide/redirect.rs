@@ -5,7 +5,7 @@
 
 use http::{Method, StatusCode};
 
-use super::{Denial, Permit, decide, decide_with, is_same_caller, unsettled};
+use super::{Denial, Permit, Sought, decide, decide_with, is_same_caller, unsettled};
 use crate::authz::catalog::Catalog;
 use crate::authz::catalog::links::RedirectId;
 use crate::authz::gate::GateRules;
@@ -58,7 +58,8 @@ pub fn decide_redirect(
         let permit = decide(snapshot, gate, request, facts).and_then(same)?;
         return Ok(Passage::Follow { permit, host });
     }
-    let passed_on = decide_with(snapshot, gate, request, facts, Some(gate.catalog.gate_mint));
+    let sought = Sought { answer_guard: Some(gate.catalog.gate_mint), is_brief: false };
+    let passed_on = decide_with(snapshot, gate, request, facts, sought);
     let passed_on = passed_on.map_err(|denial| {
         let why = "the product's answer leads to another origin: only under gate:mint may an app have such a URL";
         Box::new(Denial { why: denial.why.or(Some(why)), ..*denial })

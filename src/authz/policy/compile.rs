@@ -33,7 +33,7 @@ pub struct Catalogs(Vec<Product>);
 pub struct Product {
     pub id: ProductId,
     pub catalog: Arc<Catalog>,
-    scopes: HashMap<Box<str>, ScopeId>,
+    scopes: HashMap<Arc<str>, ScopeId>,
     operations: HashMap<Box<str>, OperationId>,
     /// Every scope that some operation needs.
     pub used: ScopeSet,

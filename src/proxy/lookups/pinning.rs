@@ -92,7 +92,7 @@ async fn one(hub: &Hub, name: &PinnedName, turn: usize) -> Option<Box<str>> {
     let shared = lookups.shared.as_deref()?;
     let catalog = &hub.rules.catalog;
     let kind = catalog.containers.iter().find(|kind| kind.name == name.kind)?;
-    let thing = Thing { lookup: kind.lookup?, name: name.name.clone() };
+    let thing = Thing { lookup: kind.lookup?, name: (*name.name).into() };
     let tenant = hub.rules.tenant.tenants().into_iter().find(|tenant| **tenant == *name.tenant)?;
     let upstream = hub.upstreams.of(&tenant)?;
     // Let go of before anything is waited for.
