@@ -142,11 +142,14 @@ fn lone_token<'r>(gate: &GateRules, request: &RequestView<'r>) -> Option<&'r [u8
     }
 }
 
-/// Whether an argument of the query may be called `jwt`, as it is or encoded.
+/// Whether an argument of the query may be called `jwt`, however it is spelled: a `j` is rare enough to be looked at.
 #[inline(always)]
 fn may_hold_jwt(query: &str) -> bool {
     let query = query.as_bytes();
-    !query.is_empty() && (memchr::memchr(b'%', query).is_some() || memchr::memmem::find(query, b"jwt").is_some())
+    !query.is_empty()
+        && (memchr::memchr(b'%', query).is_some()
+            || memchr::memchr2_iter(b'j', b'J', query)
+                .any(|at| query.get(at..at + 3).is_some_and(|name| name.eq_ignore_ascii_case(b"jwt"))))
 }
 
 /// The caller by a token or gate key that stood in `Authorization`, if the gate takes its kind.

@@ -361,6 +361,19 @@ fn a_jwt_in_the_query_is_evidence_to_an_atlassian_product_whatever_the_gate_take
     };
     let sent = Sent { target: "/x?jwt=a.b.c", authorization: &["Bearer xoxb-own"], body: "" };
     assert_eq!(identify(&gate, &sent).unwrap_err().reason, Reason::Unidentified);
+    // A lone token takes a shorter way, which must not be one around this.
+    let mut lone = catalog();
+    lone.dialect = DialectName::Atlassian;
+    lone.tokens = TokenPlaces::default();
+    let gate = GateRules { catalog: Arc::new(lone), ..gate };
+    for target in ["/x?jwt=a.b.c", "/x?JWT=a.b.c", "/x?a=1&jWt=a.b.c", "/x?j%77t=a.b.c", "/x?a=jot&Jwt"] {
+        let sent = Sent { target, authorization: &["Bearer xoxb-own"], body: "" };
+        identify(&gate, &sent).expect_err(target);
+    }
+    for target in ["/x", "/x?a=jot", "/x?jw=t", "/x?a=j"] {
+        let sent = Sent { target, authorization: &["Bearer xoxb-own"], body: "" };
+        identify(&gate, &sent).expect(target);
+    }
 }
 
 #[test]
