@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub folder: &'a Path,
     pub known_product: KnownProduct<'a>,
     pub has_state: bool,
+    /// What may last only so long is counted from here: Unix milliseconds.
+    pub now_ms: i64,
     /// Of all gates that do not say otherwise.
     pub limits: Limits,
 }
@@ -78,7 +80,8 @@ pub fn config(
 ) -> Option<Config> {
     let Spanned { value: mirror, at } = mirror;
     let has_state = !mirror.state.is_absent();
-    let mut context = Context { reader, folder, known_product, has_state, limits: Limits::default() };
+    let now_ms = crate::live::unix_ms();
+    let mut context = Context { reader, folder, known_product, has_state, now_ms, limits: Limits::default() };
     version(&context, &mirror.version, at);
     let drain = mirror.limits.value().map_or_else(Drain::default, drain);
     context.limits = mirror.limits.value().map_or(context.limits, |written| limits(&context, written));

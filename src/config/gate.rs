@@ -14,6 +14,7 @@ use super::lookups::lookups;
 use super::model::{Bypass, CatalogSource, Gate, Limits, Protocol, ServerTls, Tenant, Upstream};
 use super::outbound::{no_proxy_to_a_socket, tls_beside, via};
 use crate::authz::gate::{Identify, TenantRule};
+use crate::authz::policy::compile::OBSERVE_MAX_MS;
 use crate::problem::{At, Spanned};
 use crate::yaml::field::{Field, Id, List};
 
@@ -310,6 +311,11 @@ fn observe(context: &Context<'_>, field: Field<GateModeMirror>) -> Option<i64> {
         let help =
             "add `state:`, where the digests of revoked credentials are kept: else one that goes would pass again";
         context.error(mode.at, "a gate under `observe` needs a state folder", help);
+    }
+    if until.value.0.saturating_sub(context.now_ms) > OBSERVE_MAX_MS {
+        let days = OBSERVE_MAX_MS / (24 * 3_600_000);
+        let message = format!("`observe` may run for {days} days at the most");
+        context.error(until.at, message, "write an earlier `until`");
     }
     Some(until.value.0)
 }

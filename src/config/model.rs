@@ -170,6 +170,25 @@ pub enum CatalogSource {
     File(PathBuf),
 }
 
+impl Config {
+    /// What one who takes rights from these apps must hear: where a gate can be walked around, it is advice (law 11).
+    pub fn walked_around(&self, apps: &[Arc<str>]) -> Vec<String> {
+        let is_of = |gate: &Gate| match &gate.catalog {
+            CatalogSource::BuiltIn(name) => {
+                let product = name.split('@').next().unwrap_or_default();
+                apps.iter().any(|app| app.split('/').next() == Some(product))
+            }
+            CatalogSource::File(_) => true,
+        };
+        let open = self.gates.iter().filter(|gate| gate.bypass == Bypass::Open && is_of(gate));
+        let note = |gate: &Gate| {
+            let name = &gate.name;
+            format!("the gate `{name}` says `bypass: open`: an app can walk around it, and what it refuses is advice")
+        };
+        open.map(note).collect()
+    }
+}
+
 /// Why an app cannot walk around the gate (law 11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bypass {

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 
 /// All warnings of this kind. Without a whole policy only the gates can be told.
 pub fn lint(loaded: &Loaded, now_ms: i64) -> Vec<Problem> {
-    let mut problems = gates(loaded);
+    let mut problems = gates(loaded, now_ms);
     let Some(policy) = loaded.policy() else { return problems };
     for (index, app) in (0u32..).zip(&policy.apps) {
         let Some(product) = loaded.catalogs.get(app.product) else { continue };
@@ -268,7 +268,7 @@ fn method_of(credential: &KnownCredential) -> &'static str {
 }
 
 /// Settings that take for a fact what only a look-up could tell, and gates that can be walked around.
-fn gates(loaded: &Loaded) -> Vec<Problem> {
+fn gates(loaded: &Loaded, now_ms: i64) -> Vec<Problem> {
     use crate::config::model::Bypass;
     let (Some(config), Some(file)) = (&loaded.config, config_file(loaded)) else { return Vec::new() };
     let mut problems = Vec::new();
@@ -297,6 +297,9 @@ fn gates(loaded: &Loaded) -> Vec<Problem> {
                 format!("the gate `{name}` says `bypass: open`: an app can walk around it"),
                 "what it refuses is advice, not enforcement",
             );
+        }
+        if gate.observe_until_ms.is_some_and(|until| until <= now_ms) {
+            warn(format!("`observe` of the gate `{name}` has ended: it enforces"), "delete its `mode`");
         }
         if gate.via.is_some() && gate.tenants.iter().any(|tenant| tenant.upstream.tls.is_none()) {
             warn(
