@@ -244,6 +244,7 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
         fence: workers.fence.clone(),
         journal: kept.journal(),
         usage: kept.usage(),
+        config: Arc::new(config.clone()),
         turn: tokio::sync::Mutex::new(()),
     };
     let answers = answers::answers(&live, rules, &readiness, config.state.as_deref(), desk);

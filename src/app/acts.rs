@@ -19,6 +19,7 @@ use crate::acts::text::scalar;
 use crate::acts::{Act, ActId, Order, Refused, draft};
 use crate::authz::policy::store::Content;
 use crate::authz::snapshot::Snapshot;
+use crate::config::Config;
 use crate::control::admin::right::Caller;
 use crate::control::admin::{ActRequest, AdminError, Undo};
 use crate::control::fleet::Fleet;
@@ -51,6 +52,8 @@ pub(super) struct Desk {
     pub(super) journal: Option<Journal>,
     /// What was counted. `None`: there is no state folder.
     pub(super) usage: Option<usage::Asked>,
+    /// Which gates can be walked around.
+    pub(super) config: Arc<Config>,
     /// One order after the other: what an admin saw is what the act is made on.
     pub(super) turn: Mutex<()>,
 }
@@ -107,6 +110,9 @@ impl Desk {
             draft(order, &states.newest, &before.catalogs, unix_ms(), random()).map_err(AdminError::Refused)?;
         draft.act = noted(draft.act, "made", caller);
         let mut done = Done::of(&draft);
+        if order.act.only_takes() {
+            done.notes.extend(self.config.walked_around(&done.apps));
+        }
         if dry_run {
             return self.previewed(done, &draft.act, Content::Text(Arc::clone(&draft.act.text)), &before).await;
         }

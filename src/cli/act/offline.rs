@@ -39,6 +39,9 @@ pub fn carry_out(
         Err(refused) => return Ok(Err(refused)),
     };
     let mut done = Done::of(&draft);
+    if order.act.only_takes() {
+        done.notes.extend(config.walked_around(&done.apps));
+    }
     if let Err(refused) = changed(&mut done, path, config, &draft.act, false, &before, now_ms)? {
         return Ok(Err(refused));
     }

@@ -90,6 +90,24 @@ fn a_revocation_holds_when_the_command_returns_and_can_be_taken_back() {
 }
 
 #[test]
+fn who_takes_a_right_hears_that_the_gate_can_be_walked_around() {
+    let revoke = ["revoke", "--app", "jira/tracker", "--scope", "write:jira-work", "--reason", "x"];
+    let around = "the gate `jira` says `bypass: open`: an app can walk around it";
+    for (bypass, is_told) in [("open", true), ("network", false)] {
+        let policy = jira_app("tracker", "oauth", GRANTS);
+        let mut gate = setup().gate("bypass", bypass).policy("tracker.yaml", &policy).start();
+        for dry_run in [&["--dry-run"][..], &[]] {
+            let said = says(run(&gate, &[&revoke, dry_run].concat()), 0, &["write:jira-work"]);
+            assert_eq!(said.contains(around), is_told, "{said}");
+        }
+        gate.take().stop();
+        let scope = ["revoke", "--app", "jira/tracker", "--scope", "read:jira-work", "--reason", "x"];
+        let said = says(run(&gate, &scope), 0, &["no gate answers"]);
+        assert_eq!(said.contains(around), is_told, "{said}");
+    }
+}
+
+#[test]
 fn what_is_not_said_is_not_guessed() {
     let two = "  - tenant: other\n    tenant_name: Other GmbH\n    installed_at: 2020-01-01T00:00:00Z\n    credentials: []\n\
                grants: [{scopes: [read:jira-work], required: true, actors: [app], in: all, tenants: [acme, other]}]\n";
