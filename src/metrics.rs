@@ -292,7 +292,10 @@ impl Metrics {
             bucket: BucketMetrics::register(at)?,
             panics: plain(
                 at,
-                IntCounter::with_opts(opts("panics_total", "Panics caught; each ended one connection."))?,
+                IntCounter::with_opts(opts(
+                    "panics_total",
+                    "Panics caught; each ended one connection, or one stream of HTTP/2.",
+                ))?,
             )?,
             registry,
         }))

@@ -116,7 +116,7 @@ fn question(args: &ExplainArgs, now_ms: i64) -> Result<Question, Failure> {
         kind: args.kind.clone(),
         at_ms: args.at.unwrap_or(now_ms),
         containers: args.container.clone(),
-        method: method.to_ascii_uppercase(),
+        method: method.to_owned(),
         target: target.clone(),
         body: args.body.as_ref().map(body).transpose()?,
         words: Words::Options,

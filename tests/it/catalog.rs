@@ -402,7 +402,7 @@ fn trap_5_nothing_is_a_read_that_names_no_container_anywhere() {
 }
 
 #[test]
-fn trap_6_verbs_tell_nothing_about_scopes() {
+fn verbs_tell_nothing_about_scopes() {
     let jira = jira();
     assert_eq!(lines(&jira, "searchForIssuesUsingJqlPost", "classic"), Some(vec![vec!["read:jira-work".to_owned()]]));
     assert_eq!(lines(&jira, "getAuditRecords", "classic"), Some(vec![vec!["manage:jira-configuration".to_owned()]]));

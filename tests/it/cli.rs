@@ -16,6 +16,7 @@ mod samples;
 mod serve;
 mod tls;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -529,4 +530,31 @@ fn nothing_is_coloured_but_on_a_terminal() {
         let ran = run_in(folder.path(), arguments);
         assert!(!ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{}", ran.out);
     }
+}
+
+/// What a command writes to a terminal.
+fn on_a_terminal(folder: &Path, arguments: &[&str], no_colour: &str) -> String {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_scopegate"));
+    command.args(arguments).current_dir(folder).env("NO_COLOR", no_colour).stdout(pty.slave);
+    let mut child = command.spawn().unwrap();
+    // It holds the other end of the terminal.
+    drop(command);
+    let mut shown = Vec::new();
+    // Where the last writer has gone, Linux reads an error.
+    let _ = std::fs::File::from(pty.master).read_to_end(&mut shown);
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn an_explanation_is_coloured_on_a_terminal_unless_that_is_not_wanted() {
+    let folder = tracker();
+    let explain =
+        [&EXPLAIN[..], &TIMETRACKER, &["--at", "2026-12-01T00:00:00Z", "GET", "/rest/api/3/issue/PROJ-1"]].concat();
+    let plain = run_in(folder.path(), &explain).out;
+    assert!(plain.starts_with("permit") || plain.starts_with("deny"), "{plain}");
+    let coloured = on_a_terminal(folder.path(), &explain, "");
+    assert!(coloured.starts_with("\u{1b}[1;3"), "{coloured}");
+    assert_eq!(on_a_terminal(folder.path(), &explain, "1").replace("\r\n", "\n"), plain);
 }

@@ -217,7 +217,7 @@ fn case(reader: &Reader<'_>, mirror: CaseMirror, at: At, now_ms: i64) -> Option<
         kind: mirror.kind.into_value().map(|Id(kind)| kind),
         at_ms: mirror.at.into_value().map_or(now_ms, |Moment(ms)| ms),
         containers: containers.into_iter().filter_map(Field::into_value).map(|Id(text)| text).collect(),
-        method: method.to_ascii_uppercase(),
+        method: method.to_owned(),
         target: target.trim().to_owned(),
         body: mirror.body.into_value().map(String::into_bytes),
         words: Words::Members,

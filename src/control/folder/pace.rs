@@ -75,3 +75,25 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Folder;
+    use super::*;
+
+    #[test]
+    fn every_file_has_its_turn_within_a_minute_and_none_between_polls() {
+        let second = Duration::from_secs(1);
+        for (interval, files, least) in [(second, 6_000, 100), (5 * second, 6_000, 500), (60 * second, 6_000, 6_000)] {
+            let mut pace = Pace::new((interval, interval));
+            let Verify::Next(at_once) = pace.verify(files) else { panic!("the first look is due") };
+            assert!((least..=least + 1).contains(&at_once), "{at_once} of {files} each {interval:?}");
+            let polls = VERIFY_ALL.as_secs() / interval.as_secs();
+            assert!(at_once as u64 * polls >= files as u64);
+            let folder = tempfile::tempdir().expect("a folder");
+            let scan = Folder::new(folder.path()).scan(Verify::All);
+            pace.looked(Instant::now(), Duration::ZERO, Some(&scan));
+            assert_eq!(pace.verify(files), Verify::None, "a hint reads what it names");
+        }
+    }
+}

@@ -278,6 +278,30 @@ fn an_upstream_that_says_nothing_is_504() {
 }
 
 #[test]
+fn a_request_as_a_whole_has_a_bound_whatever_its_waits_have() {
+    let limits = "{request_timeout: 300ms, response_timeout: 60s, body_idle_timeout: 60s}";
+    let rules = jira_app("tracker", "oauth", RULES);
+    let gate =
+        Setup::jira().gate("limits", limits).policy("a.yaml", &rules).before(StubUpstream::start(|_| Reply::Hang));
+    let started = Instant::now();
+    let answer = gate.ask(&Ask::get("/rest/api/3/issue/PROJ-1").bearer("tracker"));
+    refusal(&answer, 504, "upstream_timeout");
+    assert!(answer.json()["errorMessages"].is_array(), "{}", answer.body);
+    assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < DEADLINE / 2);
+    // The product is not left at work for nobody.
+    gate.upstream.wait_for_closed(1);
+    // Of a body that is to be judged half came, and no more.
+    let mut client = gate.connect();
+    client.send(
+        "PUT /rest/api/3/issue/PROJ-1 HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer tracker\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{\"fields\":",
+    );
+    let answer = client.answer();
+    assert!(matches!(answer.status, 400 | 504), "{}", answer.body);
+    assert_eq!(gate.upstream.requests().len(), 1);
+}
+
+#[test]
 fn an_upstream_that_closes_or_speaks_something_else_is_502() {
     for reply in [
         Reply::Close,

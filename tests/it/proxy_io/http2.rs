@@ -22,6 +22,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
@@ -258,6 +259,9 @@ fn rapid_resets_are_answered_with_calm() {
     }
     assert_eq!(code, Some(ENHANCE_YOUR_CALM));
     wait_until("it to be counted", || gate.counters.malformed.load(Ordering::SeqCst) == 1);
+    // What the client took back at once is no work for the product, or little.
+    let seen = upstream.requests().len();
+    assert!(seen <= RESETS_MAX as usize, "{seen}");
 }
 
 #[test]
@@ -276,6 +280,8 @@ fn errors_that_make_the_gate_reset_streams_are_bounded() {
     }
     while connection.next().is_some() {}
     wait_until("it to be counted", || gate.counters.malformed.load(Ordering::SeqCst) == 1);
+    let seen = upstream.requests().len();
+    assert!(seen <= LOCAL_RESETS_MAX + 1, "{seen}");
 }
 
 #[test]
@@ -422,6 +428,39 @@ fn a_drain_says_go_and_waits_for_what_is_under_way() {
         crate::support::http2::collect(answer.await.expect("an answer").into_body()).await.expect("whole").0
     });
     assert_eq!(body, "whole");
+}
+
+#[test]
+fn a_drain_says_which_requests_it_still_answers() {
+    let (begun, release) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (seen, go) = (Arc::clone(&begun), Arc::clone(&release));
+    let upstream = StubUpstream::start(move |_| {
+        seen.store(1, Ordering::SeqCst);
+        wait_until("the release", || go.load(Ordering::SeqCst) == 1);
+        Reply::ok("whole")
+    });
+    let gate = Gate::before(&upstream);
+    let mut raw = Raw::connect(&gate);
+    raw.request(1, &[(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "gate")]);
+    wait_until("the request", || begun.load(Ordering::SeqCst) == 1);
+    gate.shutdown.advance(Phase::Closing);
+    let (mut last, mut answered) = (None, false);
+    while let Some(got) = raw.next() {
+        match got.kind {
+            // RFC 9113 §6.8: the highest stream that is answered, and why it ends: NO_ERROR.
+            GOAWAY => {
+                assert_eq!(&got.payload[4..8], [0; 4], "{got:?}");
+                last = Some(u32::from_be_bytes(got.payload[..4].try_into().expect("four bytes")));
+                release.store(1, Ordering::SeqCst);
+            }
+            HEADERS if got.is_status(b"200") => answered = true,
+            // The gate waits for what is on its way, by the answer to a PING.
+            PING => raw.stream.write_all(&frame(PING, ACK, 0, &got.payload)).expect("sent"),
+            _ => {}
+        }
+    }
+    // The first may name them all, while those on their way arrive; the last one is exact.
+    assert_eq!((last, answered), (Some(1), true));
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn several_workers_share_one_address_of_either_kind() {
     for _ in 0..30 {
         assert_eq!(gate.ask("GET / HTTP/1.1\r\nhost: gate\r\n\r\n").body, "ok");
     }
+    // Each keeps a connection of its own: none of the three accepted nothing.
+    assert_eq!(upstream.connections(), 3);
     let _unix = Gate::with_workers(3, ListenAddress::Unix(path.clone()), target, Limits::default(), None);
     for _ in 0..30 {
         let mut client = Client::new(UnixStream::connect(&path).expect("a connection"));
