@@ -27,7 +27,7 @@ pub mod upstream;
 pub mod websocket;
 pub mod worker;
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::header::{self, HeaderValue};
@@ -253,7 +253,7 @@ impl Hub {
         denial: Box<Denial>,
         generation: u64,
         record: &'a mut Record,
-    ) -> Option<Pin<Box<impl Future<Output = Result<(), Box<Denial>>> + 'a>>> {
+    ) -> Option<impl Future<Output = Result<(), Box<Denial>>> + Unpin + 'a> {
         (!self.recalls(open, &denial)).then(|| Box::pin(self.ask(open, denial, generation, record)))
     }
 
