@@ -115,6 +115,15 @@ pub struct TokenPlaces {
     pub query: Box<[Box<str>]>,
     /// Top-level members of a form or JSON body.
     pub body: Box<[Box<str>]>,
+    /// Members of a form.
+    pub form: Box<[Box<str>]>,
+}
+
+impl TokenPlaces {
+    /// Whether a credential may stand in the body of some request.
+    pub fn may_stand_in_body(&self) -> bool {
+        !self.body.is_empty() || !self.form.is_empty()
+    }
 }
 
 /// An argument whose value is a tenant (Slack's `team_id`).
@@ -294,6 +303,8 @@ pub struct Place {
 pub enum PlaceAt {
     /// The n-th parameter of the path template.
     Path(u8),
+    /// What the `{+name}` of the path template stands for.
+    Rest,
     Query(Box<str>),
     Header(http::HeaderName),
     /// A JSON pointer into the body (RFC 6901).

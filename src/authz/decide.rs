@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalog::container::{locate, needs_body};
+use super::catalog::container::{PAIR, before_revisions, locate, needs_body, path_rest};
 use super::catalog::matcher::{Found, Parameters};
 use super::catalog::{ActorRule, Catalog, CredentialKindId, Needs, OperationId, PlaceAt, VariantMask, VocabularySet};
 use super::gate::GateRules;
@@ -202,7 +202,7 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
         Found::Operation(matched) => gate.catalog.operations.get(usize::from(matched.operation.0)),
         Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
     };
-    if !needs_body(gate, operation) {
+    if !needs_body(gate, operation, request) {
         return Wanted::Nothing;
     }
     let Some(states) = &snapshot.states else { return Wanted::Nothing };
@@ -212,7 +212,7 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
     match credentials.map(|policy| identify(gate, &policy.credentials, request, &facts)) {
         Some(Ok(caller)) => Wanted::Body { of: Some(caller.credential.app) },
         // The evidence may stand in the body, where the product takes it from there.
-        Some(Err(refused)) if refused.reason == Reason::Unidentified && !gate.catalog.tokens.body.is_empty() => {
+        Some(Err(refused)) if refused.reason == Reason::Unidentified && gate.catalog.tokens.may_stand_in_body() => {
             Wanted::Body { of: None }
         }
         Some(Err(refused)) if refused.unknown_digest.is_some() && observes(gate, now_ms) => Wanted::Body { of: None },
@@ -389,6 +389,7 @@ fn touched<'r>(
     };
     match operation {
         Some(operation) => locate(gate, operation, parameters, request, facts),
+        None if request.ends_in_a_pair() => Err(PAIR),
         None if *found == Found::Lookalike => {
             Err(BadRequest("the path is another operation's but for the case of a letter"))
         }
@@ -492,7 +493,7 @@ impl<'c> Case<'c> {
             PlaceAt::Argument(name) | PlaceAt::Query(name) => {
                 tenant_arguments(std::slice::from_ref(name), tenant, self.request, self.facts)
             }
-            PlaceAt::Body(_) => Ok(()),
+            PlaceAt::Body(_) | PlaceAt::Rest => Ok(()),
             PlaceAt::Path(_)
             | PlaceAt::Header(_)
             | PlaceAt::Keys(_)
@@ -503,9 +504,22 @@ impl<'c> Case<'c> {
         let listed = operation.map_or(&[][..], |operation| &operation.tenant_arguments[..]);
         listed.iter().try_for_each(|argument| match &argument.at {
             PlaceAt::Body(pointer) => tenant_in_body(pointer, tenant, self.facts),
+            PlaceAt::Rest => self.check_tenant_of_revisions(tenant),
             PlaceAt::Argument(_) | PlaceAt::Query(_) | PlaceAt::Path(_) | PlaceAt::Header(_) => Ok(()),
             PlaceAt::Keys(_) | PlaceAt::InItems { .. } | PlaceAt::Multipart(_) => Err(Reason::UnknownTenant),
         })
+    }
+
+    /// The workspace of a repository that is named before revisions at the end of the path.
+    #[cold]
+    fn check_tenant_of_revisions(&self, tenant: &str) -> Result<(), Reason> {
+        let mut parameters = Parameters::default();
+        let _ = self.gate.catalog.matcher.find_with(self.request.method, &self.request.path, &mut parameters);
+        let text = path_rest(&parameters).map_err(|_| Reason::BadRequest)?;
+        match before_revisions(&text).map_err(|_| Reason::BadRequest)? {
+            Some(repository) if repository.split('/').next() != Some(tenant) => Err(Reason::UnknownTenant),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Whether an enforced grant lets it pass, as nearly every request does.

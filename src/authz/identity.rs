@@ -14,7 +14,7 @@ use super::catalog::DialectName;
 use super::gate::{GateRules, TenantRule};
 use super::policy::credentials::{Credentials, KnownCredential, Proof, Secret, TokenDigest};
 use super::policy::document::UpstreamScheme;
-use super::request::{BadRequest, BodyFacts, Facts, RequestView, argument};
+use super::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument, form};
 
 /// The caller's credential, and what must be done to the request because of it.
 #[derive(Debug)]
@@ -133,13 +133,21 @@ pub fn identify_by<'p>(
 #[inline(always)]
 fn lone_token<'r>(gate: &GateRules, request: &RequestView<'r>) -> Option<&'r [u8]> {
     let tokens = &gate.catalog.tokens;
-    let elsewhere = !tokens.query.is_empty() || !tokens.body.is_empty() || may_hold_jwt(request.query);
+    let is_there = |name: &Box<str>| !matches!(request.arguments().find(name), Ok(Found::Absent));
+    let in_query = !request.query.is_empty() && (may_hold_jwt(request.query) || tokens.query.iter().any(is_there));
+    let elsewhere = in_query || !tokens.body.is_empty() || may_stand_in_form(gate, request);
     match token::shown(request.authorization()?) {
         token::Shown::Token(token) if !elsewhere => Some(token),
         token::Shown::Token(_) | token::Shown::Basic(_) | token::Shown::ConnectJwt(_) | token::Shown::Unreadable => {
             None
         }
     }
+}
+
+/// Whether the product may take a credential from the form that this request is declared to hold.
+#[inline(always)]
+fn may_stand_in_form(gate: &GateRules, request: &RequestView<'_>) -> bool {
+    !gate.catalog.tokens.form.is_empty() && form::is_declared(request.headers)
 }
 
 /// Whether an argument of the query may be called `jwt`, however it is spelled: a `j` is rare enough to be looked at.
@@ -200,6 +208,9 @@ fn identify_by_all<'p>(
             evidence.token(value.as_bytes(), if is_form { Place::Form } else { Place::Json });
         }
     }
+    if may_stand_in_form(gate, request) {
+        evidence.in_form(&facts.body)?;
+    }
     // Atlassian's products take `jwt` for evidence, whether this gate does or not.
     let atlassian = matches!(gate.catalog.dialect, DialectName::Atlassian | DialectName::Bitbucket);
     let reads_jwt = gate.identify.connect_jwt || atlassian;
@@ -256,6 +267,21 @@ impl<'p> Evidence<'_, 'p> {
             (Proof::Token, _) if self.gate.identify.token => self.accept(credential),
             (Proof::GateKey { .. } | Proof::Token | Proof::ConnectJwt { .. }, _) => self.outcome.unknown = true,
         }
+    }
+
+    /// What stands in a form, where that alone is read for credentials.
+    fn in_form(&mut self, body: &BodyFacts<'_>) -> Result<(), BadRequest> {
+        if matches!(body, BodyFacts::NotHeld) {
+            self.outcome.unread = true;
+            return Ok(());
+        }
+        for name in &self.gate.catalog.tokens.form {
+            if let Some(value) = body.argument(name)?.one()? {
+                // Not taken out again: a gate key there is refused, as one in JSON is.
+                self.token(value.as_bytes(), Place::Json);
+            }
+        }
+        Ok(())
     }
 
     /// The user and password of Basic.

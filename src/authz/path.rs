@@ -9,15 +9,42 @@ use super::request::BadRequest;
 
 /// The spelling of `raw` that is judged and sent. It allocates only where something is percent-encoded.
 pub fn canonical(raw: &str) -> Result<Cow<'_, str>, BadRequest> {
+    match canonical_or_pair(raw)? {
+        (path, false) => Ok(path),
+        (_, true) => Err(CONTROL),
+    }
+}
+
+/// The same, of a path that may end in a pair of commits; whether it does. Whoever takes one must know what for: see
+/// [`pair_of_commits`].
+pub fn canonical_or_pair(raw: &str) -> Result<(Cow<'_, str>, bool), BadRequest> {
     if !scan(raw)? {
-        return Ok(Cow::Borrowed(raw));
+        return Ok((Cow::Borrowed(raw), false));
     }
     let path = decode_unreserved(raw)?;
     // Decoding may have brought dots to the end of a segment, or digits behind a `%25`.
     scan(&path)?;
-    check_encoded(&path)?;
-    Ok(path)
+    let pair = pair_of_commits(&path);
+    check_encoded(&path, pair)?;
+    let is_pair = pair.is_some();
+    Ok((path, is_pair))
 }
+
+/// The carriage return between two commits at the end of a path, as Bitbucket writes it in the addresses of its own diffs:
+/// `…/diff/acme/web:8f3a2b1c%0D0d9e8f7a`. Where it begins.
+fn pair_of_commits(path: &str) -> Option<usize> {
+    let (before, second) = path.rsplit_once(RETURN)?;
+    let first = before.rsplit(['/', ':']).next()?;
+    let is_commit = |text: &str| {
+        COMMIT_DIGITS.contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    (is_commit(first) && is_commit(second)).then_some(before.len())
+}
+
+const RETURN: &str = "%0D";
+/// What git shortens the name of a commit to at the least, and the longest there are.
+const COMMIT_DIGITS: std::ops::RangeInclusive<usize> = 4..=64;
+const CONTROL: BadRequest = BadRequest("the path holds an encoded control character");
 
 /// Decodes a segment of a canonical path, for comparison only.
 #[inline]
@@ -82,12 +109,13 @@ fn decode_unreserved(raw: &str) -> Result<Cow<'_, str>, BadRequest> {
 }
 
 /// Judges what is still encoded in a path whose unreserved characters are decoded.
-fn check_encoded(path: &str) -> Result<(), BadRequest> {
+fn check_encoded(path: &str, pair: Option<usize>) -> Result<(), BadRequest> {
     for (at, _) in path.match_indices('%') {
         match encoded_byte(path, at)? {
+            _ if pair == Some(at) => {}
             b'/' | b'\\' => return Err(BadRequest("the path holds an encoded slash or backslash")),
             b';' | b'#' | b'?' => return Err(BadRequest("the path holds an encoded `;`, `#` or `?`")),
-            0..=0x1f | 0x7f => return Err(BadRequest("the path holds an encoded control character")),
+            0..=0x1f | 0x7f => return Err(CONTROL),
             b'%' if encodes_twice(path, at) => return Err(BadRequest("the path is encoded twice")),
             _ => {}
         }

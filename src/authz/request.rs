@@ -45,6 +45,8 @@ pub struct RequestView<'a> {
     pub port: Option<&'a str>,
     received: &'a str,
     shown_ms: Option<i64>,
+    /// The path ends in a pair of commits, with a control character between them.
+    pair: bool,
 }
 
 /// Headers and query may hold credentials, so they are never printed.
@@ -74,10 +76,12 @@ impl<'a> RequestView<'a> {
         let target = parts.uri.path_and_query().ok_or(BadRequest("the request target has no path"))?;
         let query = target.query().unwrap_or_default();
         let arguments = query::parse(query)?;
+        // `http` reads an empty path as `/`; `?x` behind an authority is refused instead.
+        let raw = if target.as_str().starts_with('?') { "" } else { target.path() };
+        let (path, pair) = path::canonical_or_pair(raw)?;
         Ok(Self {
             method: &parts.method,
-            // `http` reads an empty path as `/`; `?x` behind an authority is refused instead.
-            path: path::canonical(if target.as_str().starts_with('?') { "" } else { target.path() })?,
+            path,
             query,
             arguments,
             headers: &parts.headers,
@@ -86,6 +90,7 @@ impl<'a> RequestView<'a> {
             port,
             received: target.as_str(),
             shown_ms: None,
+            pair,
         })
     }
 
@@ -128,9 +133,10 @@ impl<'a> RequestView<'a> {
     pub fn retargeted<'t>(&'t self, target: &'t str) -> Result<RequestView<'t>, BadRequest> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let arguments = query::parse(query)?;
+        let (path, pair) = path::canonical_or_pair(path)?;
         Ok(RequestView {
             method: self.method,
-            path: path::canonical(path)?,
+            path,
             query,
             arguments,
             headers: self.headers,
@@ -139,7 +145,14 @@ impl<'a> RequestView<'a> {
             port: self.port,
             received: target,
             shown_ms: self.shown_ms,
+            pair,
         })
+    }
+
+    /// Whether the path ends in a pair of commits. Only an operation that reads revisions there may take such a path.
+    #[inline]
+    pub fn ends_in_a_pair(&self) -> bool {
+        self.pair
     }
 
     /// Whether the judged path is spelled otherwise than the received one.

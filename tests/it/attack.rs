@@ -11,6 +11,7 @@
 
 mod arguments;
 mod lookups;
+mod named_besides;
 mod places;
 mod policy;
 mod second_containers;

@@ -82,7 +82,11 @@ fn catalog() -> Catalog {
         dialect: DialectName::Slack,
         digest: String::new(),
         tenant_arguments: Box::default(),
-        tokens: TokenPlaces { query: Box::new(["token".into()]), body: Box::new(["token".into()]) },
+        tokens: TokenPlaces {
+            query: Box::new(["token".into()]),
+            body: Box::new(["token".into()]),
+            form: Box::default(),
+        },
         containers: Box::new([
             kind("project", pattern("[0-9]+"), pattern("[A-Za-z][A-Za-z0-9_]+"), Fold::Upper),
             kind("channel", pattern("[CDG][A-Z0-9]{2,}"), pattern("#?[a-z0-9][a-z0-9_-]*"), Fold::None),

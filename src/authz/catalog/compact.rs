@@ -75,10 +75,14 @@ pub struct Tokens {
     pub query: Vec<String>,
     #[serde(default)]
     pub body: Vec<String>,
+    /// Of a form alone: bodies of other types pass unread as far as credentials go.
+    #[serde(default)]
+    pub form: Vec<String>,
 }
 
 /// An argument whose value is a tenant: it must be the request's own. One that begins with `/` is a place in a JSON body,
-/// asked about where an operation lists it; what stands before a slash in its value counts (`acme/repository`).
+/// and `{+name}` what that stands for in the path, where revisions may name a repository (`acme/web:4f1c`): both are asked
+/// about where an operation lists them, and what stands before a slash in the value counts (`acme/repository`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantArgument {
@@ -309,6 +313,9 @@ pub enum Reading {
     Cql,
     /// A repository with its workspace before it, as Bitbucket writes it: `acme/web`.
     FullName,
+    /// Revisions, with such a name and a colon before them where they are another repository's: `acme/web:4f1c..main`. Read in
+    /// what a `{+name}` of the path stands for.
+    Revisions,
 }
 
 /// What an absent place means.

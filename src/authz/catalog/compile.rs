@@ -39,7 +39,11 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         release: compact.release.clone(),
         dialect: compact.dialect,
         digest,
-        tokens: TokenPlaces { query: boxed(&compact.tokens.query), body: boxed(&compact.tokens.body) },
+        tokens: TokenPlaces {
+            query: boxed(&compact.tokens.query),
+            body: boxed(&compact.tokens.body),
+            form: boxed(&compact.tokens.form),
+        },
         tenant_arguments: compact.tenant_arguments.iter().map(tenant_argument).collect(),
         containers,
         vocabularies: boxed(&compact.vocabularies),
@@ -64,7 +68,11 @@ fn boxed(words: &[String]) -> Box<[Box<str>]> {
 /// One that begins with a slash is a place in a JSON body.
 fn tenant_argument(written: &compact::TenantArgument) -> TenantArgument {
     let name = written.argument.as_str();
-    let at = if name.starts_with('/') { PlaceAt::Body(name.into()) } else { PlaceAt::Argument(name.into()) };
+    let at = match name.as_bytes() {
+        [b'/', ..] => PlaceAt::Body(name.into()),
+        [b'{', ..] => PlaceAt::Rest,
+        _ => PlaceAt::Argument(name.into()),
+    };
     TenantArgument { at, list: written.list }
 }
 

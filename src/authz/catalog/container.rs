@@ -13,16 +13,19 @@ use super::matcher::Parameters;
 use super::{Absent, KindId, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VariantSource};
 use crate::authz::gate::GateRules;
 use crate::authz::path::decode_segment;
-use crate::authz::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument};
+use crate::authz::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument, form};
 use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
 use located::Located;
-pub use reading::comparison_form;
 use reading::{UNREADABLE, container, conversation, issue, key};
+pub use reading::{before_revisions, comparison_form};
 
 /// Whether the request must be judged with its body at hand: for its containers and variants, or because
 /// evidence of the caller may stand in it. `None`: no operation matches, and evidence is still evaluated.
-pub fn needs_body(gate: &GateRules, operation: Option<&Operation>) -> bool {
-    operation.is_some_and(|operation| operation.body) || !gate.catalog.tokens.body.is_empty()
+pub fn needs_body(gate: &GateRules, operation: Option<&Operation>, request: &RequestView<'_>) -> bool {
+    let tokens = &gate.catalog.tokens;
+    operation.is_some_and(|operation| operation.body)
+        || !tokens.body.is_empty()
+        || !tokens.form.is_empty() && form::is_declared(request.headers)
 }
 
 /// What the request touches. `parameters` are the path's, still percent-encoded.
@@ -37,6 +40,9 @@ pub fn locate<'r>(
     request: &'r RequestView<'_>,
     facts: &'r Facts<'_>,
 ) -> Result<Touched<'r>, BadRequest> {
+    if request.ends_in_a_pair() && !reads_revisions(operation) {
+        return Err(PAIR);
+    }
     match &operation.touches {
         Touches::Containers(places) if operation.variants == VariantMask::ALL => match &**places {
             // Nearly every operation names one container, in its path: then there is nothing to put together.
@@ -52,6 +58,17 @@ pub fn locate<'r>(
             _ => locate_all(gate, operation, parameters, request, facts),
         },
         _ => locate_all(gate, operation, parameters, request, facts),
+    }
+}
+
+/// What is not known to read a pair of commits is not sent the control character between them.
+pub const PAIR: BadRequest = BadRequest("the path holds an encoded control character");
+
+#[cold]
+fn reads_revisions(operation: &Operation) -> bool {
+    match &operation.touches {
+        Touches::Containers(places) => places.iter().any(|place| place.reading == Reading::Revisions),
+        Touches::Nothing { .. } | Touches::Tenant { .. } => false,
     }
 }
 
@@ -125,7 +142,9 @@ fn name<'r>(
         }
         Reading::FullName => Ok((container(gate, kind, last_of_two(text)?)?, VariantMask::NONE)),
         // What may name several is taken apart before.
-        Reading::MoveTarget | Reading::Jql | Reading::Cql => Ok((ContainerName::Unknown, VariantMask::NONE)),
+        Reading::MoveTarget | Reading::Revisions | Reading::Jql | Reading::Cql => {
+            Ok((ContainerName::Unknown, VariantMask::NONE))
+        }
     }
 }
 
@@ -174,6 +193,11 @@ fn last_of_two(text: Cow<'_, str>) -> Result<Cow<'_, str>, BadRequest> {
 #[inline(always)]
 fn path_parameter<'r>(parameters: &Parameters<'r>, index: u8) -> Result<Cow<'r, str>, BadRequest> {
     decode_segment(parameters.get(index).ok_or(BadRequest("the path lacks a parameter"))?)
+}
+
+/// What the `{+name}` of the template stands for.
+pub fn path_rest<'r>(parameters: &Parameters<'r>) -> Result<Cow<'r, str>, BadRequest> {
+    decode_segment(parameters.rest().ok_or(BadRequest("the path lacks a parameter"))?)
 }
 
 /// Strikes values that no line speaks of from what is not known. What is known stays, and is then refused.
@@ -272,6 +296,7 @@ pub(crate) fn find<'r>(
 ) -> Result<Found<'r>, BadRequest> {
     match at {
         PlaceAt::Path(index) => Ok(Found::One(path_parameter(parameters, *index)?)),
+        PlaceAt::Rest => Ok(Found::One(path_rest(parameters)?)),
         PlaceAt::Query(name) => request.arguments().find(name),
         PlaceAt::Header(name) => request.header(name),
         PlaceAt::Body(pointer) => facts.body.at(pointer),

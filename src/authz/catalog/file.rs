@@ -104,6 +104,9 @@ pub struct OverlayFile {
     pub needs: Vec<NeedsCorrection>,
     #[serde(default)]
     pub variant_sources: Vec<VariantSourcesFile>,
+    /// Added to the operation's own.
+    #[serde(default)]
+    pub tenants_named: Vec<TenantsNamedFile>,
     /// Added to those of the catalog, as are `redirects`.
     #[serde(default)]
     pub links: LinksFile,
@@ -391,6 +394,18 @@ pub struct NeedsCorrection {
     #[schemars(with = "Vec<String>")]
     pub operations: Vec<Text>,
     pub needs: NeedsFile,
+}
+
+/// Where operations name a tenant besides: it must be the request's own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantsNamedFile {
+    pub why: String,
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Text>,
+    /// As in `tenant_arguments`.
+    #[schemars(with = "Vec<String>")]
+    pub arguments: Vec<Text>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -46,6 +46,11 @@ impl Items {
         self.places.iter().chain(self.within.iter().flat_map(Self::all)).collect()
     }
 
+    /// Whether any place in its items, or in the lists in them, is one of these.
+    pub fn any(&self, is_one: &impl Fn(usize) -> bool) -> bool {
+        self.places.iter().any(|one| is_one(one.place)) || self.within.iter().any(|inner| inner.any(is_one))
+    }
+
     /// Whether what stands where the list is due has a member that its items have: some readers take one item for a
     /// list of it, and would look into that member where we look into the members of it.
     pub fn may_be_one_item(&self, list: &Value<'_>) -> Result<bool, BadRequest> {

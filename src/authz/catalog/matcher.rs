@@ -49,6 +49,8 @@ pub struct Parameters<'p> {
     path: &'p str,
     ranges: [(u16, u16); PARAMETERS_MAX],
     length: usize,
+    /// What a `{+name}` stands for.
+    rest: Option<(u16, u16)>,
 }
 
 impl<'p> Parameters<'p> {
@@ -70,6 +72,7 @@ impl<'p> Parameters<'p> {
     fn begin(&mut self, path: &'p str) {
         self.path = if u16::try_from(path.len()).is_ok() { path } else { "" };
         self.length = 0;
+        self.rest = None;
     }
 
     /// The n-th parameter of the template, counted from 0.
@@ -77,6 +80,12 @@ impl<'p> Parameters<'p> {
     pub fn get(&self, index: u8) -> Option<&'p str> {
         let (start, length) = *self.ranges.get(..self.length)?.get(usize::from(index))?;
         self.path.get(usize::from(start)..usize::from(start) + usize::from(length))
+    }
+
+    /// What the `{+name}` of the template stands for.
+    pub fn rest(&self) -> Option<&'p str> {
+        let (start, end) = self.rest?;
+        self.path.get(usize::from(start)..usize::from(end))
     }
 
     /// In order, without those that cannot be told.

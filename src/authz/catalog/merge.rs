@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::compact::{
     Answer, Compact, Container, Kind, Line, LinkEntry, Links, Lookup, Needs, Operation, Place, PlaceAt, RedirectHost,
-    Remover, Scope, Spot, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
+    Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
 };
 use super::file::{
     self, CatalogFile, ContainerFile, KindFile, LineFile, LinkFile, LinksFile, LookupFile, NeedsFile, OperationFile,
@@ -93,6 +93,7 @@ impl Merge<'_> {
         self.lay_undo(overlay);
         self.lay_removers(overlay);
         self.lay_variant_sources(overlay);
+        self.lay_tenants_named(overlay);
     }
 
     fn lay_facts(&mut self, overlay: &OverlayFile) {
@@ -101,7 +102,16 @@ impl Merge<'_> {
         compact.tenant_bases.extend(overlay.tenant_bases.iter().cloned());
         compact.tokens.query.extend(overlay.tokens.query.iter().cloned());
         compact.tokens.body.extend(overlay.tokens.body.iter().cloned());
+        compact.tokens.form.extend(overlay.tokens.form.iter().cloned());
         compact.tenant_arguments.extend(overlay.tenant_arguments.iter().cloned());
+        for argument in overlay.tenants_named.iter().flat_map(|entry| &entry.arguments) {
+            let argument = &argument.value;
+            // A place in body or path is asked about where it is listed, and nowhere else: listing it says all.
+            let is_place = argument.starts_with(['/', '{']);
+            if is_place && compact.tenant_arguments.iter().all(|known| known.argument != *argument) {
+                compact.tenant_arguments.push(TenantArgument { argument: argument.clone(), list: false });
+            }
+        }
         compact.vocabularies.extend(overlay.vocabularies.iter().cloned());
         compact.variants.extend(overlay.variants.iter().cloned());
         for written in &overlay.containers {
@@ -254,6 +264,20 @@ impl Merge<'_> {
             let sources = self.sources_of(&entry.sources, true);
             for id in &entry.operations {
                 self.correct(&mut corrected, id, &entry.why, |operation| operation.variant_sources = sources.clone());
+            }
+        }
+    }
+
+    fn lay_tenants_named(&mut self, overlay: &OverlayFile) {
+        let mut corrected = BTreeMap::new();
+        for entry in &overlay.tenants_named {
+            for id in &entry.operations {
+                self.correct(&mut corrected, id, &entry.why, |operation| {
+                    let more = words(&entry.arguments, true);
+                    let is_new = |word: &Word| operation.tenant_arguments.iter().all(|known| known.text != word.text);
+                    let more: Vec<Word> = more.into_iter().filter(is_new).collect();
+                    operation.tenant_arguments.extend(more);
+                });
             }
         }
     }

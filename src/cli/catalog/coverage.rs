@@ -114,10 +114,11 @@ impl Way {
             Reading::Container
             | Reading::Key
             | Reading::FullName
+            | Reading::Revisions
             | Reading::IssueKey
             | Reading::Conversation
             | Reading::MoveTarget => match &place.at {
-                PlaceAt::Path(_) => Self::Path,
+                PlaceAt::Path(_) | PlaceAt::Rest => Self::Path,
                 PlaceAt::Query(_) => Self::Query,
                 PlaceAt::Header(_) => Self::Header,
                 PlaceAt::Body(_) | PlaceAt::Keys(_) | PlaceAt::InItems { .. } => Self::Body,
@@ -235,7 +236,8 @@ fn start(operation: &Operation, kind: usize) -> Option<Vec<&str>> {
     let mut of_kind = naming(places).filter(|place| usize::from(place.kind.0) == kind);
     of_kind.find_map(|place| match place.at {
         PlaceAt::Path(index) => Some(up_to(operation, index)),
-        PlaceAt::Query(_)
+        PlaceAt::Rest
+        | PlaceAt::Query(_)
         | PlaceAt::Header(_)
         | PlaceAt::Body(_)
         | PlaceAt::Keys(_)

@@ -151,6 +151,7 @@ fn reading(reading: Reading) -> &'static str {
         Reading::Jql => "jql",
         Reading::Cql => "cql",
         Reading::FullName => "full_name",
+        Reading::Revisions => "revisions",
     }
 }
 
@@ -165,6 +166,7 @@ fn absent(absent: Absent) -> &'static str {
 fn place_name(operation: &Operation, at: &PlaceAt) -> (&'static str, String) {
     match at {
         PlaceAt::Path(index) => ("path", parameter(operation, *index)),
+        PlaceAt::Rest => ("path", rest(operation)),
         PlaceAt::Query(name) => ("query", name.to_string()),
         PlaceAt::Header(name) => ("header", name.to_string()),
         PlaceAt::Body(pointer) | PlaceAt::InItems { pointer, keys: false } => ("body", pointer.to_string()),
@@ -179,6 +181,12 @@ fn parameter(operation: &Operation, index: u8) -> String {
     let names = operation.template.split('{').skip(1).filter_map(|piece| piece.split_once('}'));
     let numbered = names.map(|(name, _)| name).filter(|name| !name.starts_with('+'));
     numbered.into_iter().nth(usize::from(index)).unwrap_or("?").to_owned()
+}
+
+/// The name of what stands for several segments.
+fn rest(operation: &Operation) -> String {
+    let mut names = operation.template.split("{+").skip(1).filter_map(|piece| piece.split_once('}'));
+    names.next().map_or("?", |(name, _)| name).to_owned()
 }
 
 pub fn needs_text(catalog: &Catalog, operation: &Operation) -> String {

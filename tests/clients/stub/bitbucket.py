@@ -74,7 +74,7 @@ class Bitbucket:
         yield "GET", f"{at}/pullrequests/([0-9]+)/comments", self._comments
         yield "POST", f"{at}/pullrequests/([0-9]+)/comments", self._comment
         yield "GET", f"{at}/pullrequests/([0-9]+)/diff", self._to_diff
-        yield "GET", f"{at}/diff/(.+)", lambda request, here, spec: Answer(body=b"diff --git a/a b/a\n")
+        yield "GET", f"{at}/diff/{WORKSPACE}/[a-z0-9-]+:[0-9a-f]+(?:%0D|\r)[0-9a-f]+", self._diffed
         yield "GET", f"{at}/issues", lambda request, here: self._page(request, here["issues"])
         yield "POST", f"{at}/issues", self._issue
         yield "POST", f"{at}/issues/([0-9]+)/attachments", self._attach
@@ -146,7 +146,8 @@ class Bitbucket:
         pull = {"type": "pullrequest", "id": id, "title": title, "state": "OPEN", "author": self._account()}
         pull["source"] = {"branch": {"name": branch}, "repository": self._short(here)}
         pull["destination"] = {"branch": {"name": "main"}, "repository": self._short(here)}
-        pull["links"] = self._links(at) | {name: {"href": f"{at}/{name}"} for name in ("diff", "approve", "merge")}
+        pull["links"] = self._links(at) | {name: {"href": f"{at}/{name}"} for name in ("approve", "merge")}
+        pull["links"]["diff"] = {"href": self._diff(here, id)}
         pull["close_source_branch"] = False
         here["pulls"].append(pull)
         return pull
@@ -170,7 +171,15 @@ class Bitbucket:
 
     def _to_diff(self, request: Request, here: dict, id: str) -> Answer:
         """Bitbucket sends whoever asks for this to the repository's own diff."""
-        return Answer(302, headers={"location": f"{self._at(here)}/diff/{WORKSPACE}/{here['slug']}:{HEAD[:12]}..main"})
+        return Answer(302, headers={"location": self._diff(here, int(id))})
+
+    def _diffed(self, request: Request, here: dict) -> Answer:
+        return Answer(body=b"diff --git a/a b/a\n")
+
+    def _diff(self, here: dict, id: int) -> str:
+        """Both commits of a pull request, as Bitbucket writes them: behind the repository, a carriage return between."""
+        commits = f"{WORKSPACE}/{here['slug']}:{HEAD[:12]}%0D{HEAD[12:24]}"
+        return f"{self._at(here)}/diff/{commits}?from_pullrequest_id={id}&topic=true"
 
     def _issue(self, request: Request, here: dict) -> Answer:
         id = len(here["issues"]) + 1

@@ -150,7 +150,6 @@ fn bitbuckets_two_repositories() {
         (Named, format!(r#"PUT {pulls}/1 {{"destination":{{"repository":{{{by_name}}}}}}}"#)),
         // An id on one side and a name on the other may be one repository.
         (Anywhere, create("source", r#""full_name":"acme/{8b7b3c1e-0000-4000-8000-000000000000}""#)),
-        (Anywhere, create("source", r#""uuid":"{8b7b3c1e-0000-4000-8000-000000000000}""#)),
         (Anywhere, create("source", r#""full_name":"acme/web","slug":"§""#)),
         (
             Anywhere,

@@ -62,11 +62,14 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
     let variant_sources: Box<[_]> =
         written.variant_sources.iter().filter_map(|source| variant_source(source, request, names)).collect();
     let tenant_arguments: Box<[_]> =
-        written.tenant_arguments.iter().filter_map(|word| tenant_argument(word, compact, names)).collect();
+        written.tenant_arguments.iter().filter_map(|word| tenant_argument(word, request, compact, names)).collect();
     let remover = written.remover.as_ref().map(|remover| Remover {
         at: remover.at.as_ref().and_then(|place| at(place, request, names)),
         absent_all: remover.absent_all,
     });
+    if let Some(Remover { at: Some(PlaceAt::Rest), .. }) = &remover {
+        names.problem(written.id.spot, "what is removed has a name without slashes");
+    }
     if let Some(Remover { at: Some(PlaceAt::InItems { pointer, .. }), .. }) = &remover {
         names
             .problem(written.id.spot, format!("`{pointer}`: what is removed is not looked for in the items of a list"));
@@ -74,7 +77,7 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
     let names_in_body = remover.as_ref().is_some_and(|remover| remover.at.as_ref().is_some_and(in_body));
     let body = names_in_body
         || reads_body(&touches)
-        || !tenant_arguments.is_empty()
+        || tenant_arguments.iter().any(|it| in_body(&it.at))
         || variant_sources.iter().any(|it| in_body(&it.at));
     let method = request.method.clone().or_else(|| Method::from_bytes(ANY).ok()).unwrap_or_default();
     Operation {
@@ -216,8 +219,11 @@ fn place(written: &compact::Place, request: &Request, compact: &Compact, names: 
     let kind = names.container(&written.kind)?;
     let at = at(&written.at, request, names)?;
     let is_of_several = matches!(written.reading, Reading::MoveTarget | Reading::Jql | Reading::Cql);
-    if is_of_several && matches!(at, PlaceAt::Path(_) | PlaceAt::Header(_)) {
+    if is_of_several && matches!(at, PlaceAt::Path(_) | PlaceAt::Rest | PlaceAt::Header(_)) {
         names.problem(written.kind.spot, "what may name several containers is read in queries and bodies alone");
+    }
+    if (at == PlaceAt::Rest) != (written.reading == Reading::Revisions) {
+        names.problem(written.kind.spot, "what a `{+name}` stands for is read `as: revisions`, and nothing else is");
     }
     let lookup = written.lookup.as_ref().and_then(|name| lookups::of_kind(name, &written.kind, compact, names));
     if lookup.is_some() && !matches!(written.reading, Reading::Container | Reading::IssueKey) {
@@ -238,6 +244,9 @@ fn place(written: &compact::Place, request: &Request, compact: &Compact, names: 
 fn at(written: &compact::PlaceAt, request: &Request, names: &mut Names<'_>) -> Option<PlaceAt> {
     match written {
         compact::PlaceAt::Path(name) => {
+            if names_rest(request, &format!("{{+{}}}", name.text)) {
+                return Some(PlaceAt::Rest);
+            }
             let index = request.parameters.iter().position(|parameter| **parameter == *name.text);
             if index.is_none() {
                 let message = format!("`{}` has no parameter `{}`", request.template, name.text);
@@ -295,12 +304,20 @@ fn variant_source(written: &compact::VariantSource, request: &Request, names: &m
     })
 }
 
-fn tenant_argument(word: &Word, compact: &Compact, names: &mut Names<'_>) -> Option<TenantArgument> {
+fn tenant_argument(word: &Word, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Option<TenantArgument> {
+    if word.text.starts_with('{') && !names_rest(request, &word.text) {
+        names.problem(word.spot, format!("`{}` has no `{}`", request.template, word.text));
+    }
     let known = compact.tenant_arguments.iter().find(|known| known.argument == word.text);
     if known.is_none() {
         names.problem(word.spot, format!("`{}` is not among the product's `tenant_arguments`", word.text));
     }
     known.map(super::tenant_argument)
+}
+
+/// Whether `{+name}` stands in the template.
+fn names_rest(request: &Request, written: &str) -> bool {
+    written.starts_with("{+") && request.template.split('/').any(|segment| segment.starts_with(written))
 }
 
 fn reads_body(touches: &Touches) -> bool {
@@ -317,6 +334,6 @@ fn in_body(at: &PlaceAt) -> bool {
         | PlaceAt::InItems { .. }
         | PlaceAt::Multipart(_)
         | PlaceAt::Argument(_) => true,
-        PlaceAt::Path(_) | PlaceAt::Query(_) | PlaceAt::Header(_) => false,
+        PlaceAt::Path(_) | PlaceAt::Rest | PlaceAt::Query(_) | PlaceAt::Header(_) => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::reading::{UNREADABLE, in_query, move_target};
+use super::reading::{UNREADABLE, before_revisions, in_query, move_target};
 use super::{around, asked_about, name, possible};
 use crate::authz::catalog::items::{InItem, Items};
 use crate::authz::catalog::{Absent, Operation, Place, PlaceAt, Reading, VariantMask};
@@ -81,6 +81,8 @@ impl<'g, 'r> Located<'g, 'r> {
             }
             Some(list) => list.items().ok_or(BadRequest("a deciding member of the body is neither list nor object"))?,
         };
+        // Where only the presence of something is asked about, an item without it says nothing.
+        let names = items.any(&|place| self.places.get(place).is_some_and(|place| !place.present_is_tenant));
         let mut is_empty = true;
         for item in list {
             is_empty = false;
@@ -91,12 +93,13 @@ impl<'g, 'r> Located<'g, 'r> {
             // Two names of one container are two of the same item.
             let groups_around = std::mem::take(&mut self.groups_seen);
             // What another item names is not where this one reaches.
-            self.whole_tenant |= !self.read_item(items, item)?;
+            self.whole_tenant |= !self.read_item(items, item)? && names;
             self.groups_seen = groups_around;
         }
         match is_empty {
-            true => self.empty(items),
-            false => Ok(true),
+            true if names => self.empty(items),
+            true => Ok(false),
+            false => Ok(names),
         }
     }
 
@@ -172,6 +175,7 @@ impl<'g, 'r> Located<'g, 'r> {
         }
         match place.reading {
             Reading::MoveTarget => return self.move_target(place, &value),
+            Reading::Revisions => return self.revisions(place, &value),
             Reading::Jql => return self.query(place, Language::Jql, &value),
             Reading::Cql => return self.query(place, Language::Cql, &value),
             Reading::Container | Reading::Key | Reading::IssueKey | Reading::Conversation | Reading::FullName => {}
@@ -195,6 +199,14 @@ impl<'g, 'r> Located<'g, 'r> {
         self.name(place, Reading::Container, Cow::Owned(project.to_owned()))?;
         match parent {
             Some(parent) => self.name(place, Reading::IssueKey, Cow::Owned(parent.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Revisions: of the repository that another place names, or of one that stands before them.
+    fn revisions(&mut self, place: &Place, text: &str) -> Result<(), BadRequest> {
+        match before_revisions(text)? {
+            Some(repository) => self.name(place, Reading::FullName, Cow::Owned(repository.to_owned())),
             None => Ok(()),
         }
     }
@@ -252,6 +264,7 @@ fn has_several(at: &PlaceAt) -> bool {
         PlaceAt::Keys(_) => true,
         PlaceAt::InItems { keys, .. } => *keys,
         PlaceAt::Path(_)
+        | PlaceAt::Rest
         | PlaceAt::Query(_)
         | PlaceAt::Header(_)
         | PlaceAt::Body(_)

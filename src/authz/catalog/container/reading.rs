@@ -95,6 +95,21 @@ pub(super) fn issue<'r>(
     Ok(if gate.issue_keys_prefix { ContainerName::Name(project) } else { ContainerName::Prefix(project) })
 }
 
+/// The `workspace/repository` before revisions, as Bitbucket writes those of another repository: `acme/web:4f1c..main`. No
+/// name of a revision holds a colon, so one that does and is not written so can be read in two ways.
+pub fn before_revisions(text: &str) -> Result<Option<&str>, BadRequest> {
+    let Some((name, revisions)) = text.split_once(':') else { return Ok(None) };
+    let mut parts = name.split('/');
+    let is_full_name = matches!(
+        (parts.next(), parts.next(), parts.next()),
+        (Some(workspace), Some(repository), None) if !workspace.is_empty() && !repository.is_empty()
+    );
+    match is_full_name && !revisions.is_empty() && !revisions.contains(':') {
+        true => Ok(Some(name)),
+        false => Err(BadRequest("revisions of another repository are written `workspace/repository:revisions`")),
+    }
+}
+
 /// Where Jira's bulk move puts issues: `<project>,<issue type>` or `<project>,<issue type>,<parent issue>`.
 pub(super) fn move_target(text: &str) -> Result<(&str, Option<&str>), BadRequest> {
     let mut parts = text.split(',');

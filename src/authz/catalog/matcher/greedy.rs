@@ -90,6 +90,7 @@ impl Greedy {
         let middle = path.get(start..end)?;
         let last = middle.rsplit('/').next()?;
         (last.len() > self.suffix.len() && last.ends_with(&*self.suffix)).then_some(())?;
+        parameters.rest = Some((u16::try_from(start).ok()?, u16::try_from(end - self.suffix.len()).ok()?));
         let mut start = end + 1;
         for segment in &self.after {
             let text = path.get(start..)?.split('/').next()?;

@@ -126,6 +126,8 @@ fn with(operation: &Operation, one: Option<usize>) -> Vec<Shape> {
 #[derive(Default)]
 struct Parts {
     path: BTreeMap<u8, String>,
+    /// What stands for several segments.
+    rest: Option<String>,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     form: Vec<(String, String)>,
@@ -152,7 +154,7 @@ pub fn ask(world: &World, operation: &Operation, shape: &Shape, which: &dyn Fn(u
             }
         }
     }
-    let mut target = base(&world.catalog, operation).to_owned() + &path(&operation.template, &parts.path);
+    let mut target = base(&world.catalog, operation).to_owned() + &path(&operation.template, &parts);
     for (index, (name, value)) in parts.query.iter().enumerate() {
         let _ = write!(target, "{}{}={}", if index == 0 { '?' } else { '&' }, encoded(name), encoded(value));
     }
@@ -183,6 +185,7 @@ impl Parts {
             PlaceAt::Path(index) => {
                 self.path.insert(*index, text);
             }
+            PlaceAt::Rest => self.rest = Some(text),
             PlaceAt::Query(name) => self.query.push((name.to_string(), text)),
             PlaceAt::Header(name) => self.headers.push((name.to_string(), text)),
             PlaceAt::Body(pointer) | PlaceAt::InItems { pointer, keys: false } => {
@@ -237,14 +240,15 @@ fn base(catalog: &Catalog, operation: &Operation) -> &'static str {
 }
 
 /// A template with its parameters filled in; what is no place holds what no literal of the catalog is.
-fn path(template: &str, values: &BTreeMap<u8, String>) -> String {
+fn path(template: &str, parts: &Parts) -> String {
     let mut pieces = template.split('{');
     let mut path = pieces.next().unwrap_or_default().to_owned();
     let mut index = 0;
     for piece in pieces {
         let (name, literal) = piece.split_once('}').expect("a parameter ends");
         let tenant = if name == "tenant" { "acme" } else { "~7" };
-        path.push_str(values.get(&index).map_or(tenant, |value| value));
+        let value = if name.starts_with('+') { parts.rest.as_ref() } else { parts.path.get(&index) };
+        path.push_str(value.map_or(tenant, |value| value));
         path.push_str(literal);
         // What stands for several segments has no number.
         index += u8::from(!name.starts_with('+'));

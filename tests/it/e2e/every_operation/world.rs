@@ -111,7 +111,8 @@ impl World {
             all.any(|one| one.kind == place.kind && one.reading == Reading::Key)
         };
         match place.reading {
-            Reading::Key | Reading::IssueKey | Reading::MoveTarget | Reading::FullName => false,
+            Reading::Key | Reading::IssueKey | Reading::MoveTarget => false,
+            Reading::FullName | Reading::Revisions => false,
             Reading::Jql | Reading::Cql => false,
             Reading::Conversation => true,
             Reading::Container => self.kind(place.kind).key.is_none() || tells(),
@@ -201,6 +202,7 @@ impl World {
             (_, _, Reading::IssueKey) => issue(name),
             (_, _, Reading::MoveTarget) => format!("{name},10001"),
             (_, _, Reading::FullName) => format!("acme/{name}"),
+            (_, _, Reading::Revisions) => format!("acme/{name}:4f1c..main"),
             (_, _, Reading::Jql) => format!("project = {name}"),
             (_, _, Reading::Cql) => format!("space = {name}"),
         }
