@@ -259,3 +259,106 @@ fn bitbuckets_token_in_the_query_or_in_a_form_is_a_credential() {
     );
     gate.passes(&Ask::post(&commits).bearer("app").json(r#"{"access_token":"other"}"#));
 }
+
+#[test]
+fn a_password_in_the_query_of_atlassians_products_is_nobodys() {
+    let jira = gate(Setup::jira(), "jira", "oauth", &all(""));
+    jira.passes(&get("/rest/api/3/issue/PROJ-1?fields=summary"));
+    jira.refuses(&get("/rest/api/3/issue/PROJ-1?os_username=dana&os_password=secret"), "unknown_app");
+    let confluence = gate(Setup::confluence(), "confluence", "oauth", &all(""));
+    confluence.refuses(&get("/wiki/rest/api/space/ENG?os_username=dana&os_password=secret"), "unknown_app");
+}
+
+// Slack.
+
+fn slack(rules: &str) -> Gate {
+    gate(Setup::slack().gate("channel_types", "prefix"), "slack", "bot", rules)
+}
+
+#[test]
+fn a_file_that_is_bookmarked_or_put_into_a_message_lies_where_it_is_shared() {
+    let help = slack(&only("{channel: [C0HELP]}"));
+    let taken = slack(&revoked("{channel: [C0SEC]}"));
+    let bookmark = "POST /api/bookmarks.add channel_id=C0HELP&title=x&type=";
+    let update = "POST /api/chat.update channel=C0HELP&ts=1&text=x";
+    for request in [format!("{bookmark}link&link=https://example.com"), update.to_owned()] {
+        help.passes(&ask(&request));
+        taken.passes(&ask(&request));
+    }
+    for request in [
+        format!("{bookmark}file&entity_id=F0SECRET"),
+        format!("{update}&file_ids=F0SECRET"),
+        format!("{update}&file_ids=F0OWN,F0SECRET"),
+        r#"POST /api/chat.update {"channel":"C0HELP","ts":"1","text":"x","file_ids":["F0SECRET"]}"#.to_owned(),
+    ] {
+        help.refuses(&ask(&request), "container_unresolved");
+        taken.refuses(&ask(&request), "container_revoked");
+    }
+    // Who sees the bookmark may then write to the file.
+    help.refuses(&ask(&format!("{bookmark}file&access_level=write")), "container_not_granted");
+    help.refuses(&ask(&format!("{bookmark}file&entity_id=C0SEC")), "bad_request");
+}
+
+#[test]
+fn a_workspace_by_its_domain_is_another() {
+    let gate = slack(&all(""));
+    gate.passes(&get("/api/team.info"));
+    gate.passes(&get("/api/team.info?team=T024BE7LD"));
+    gate.refuses(&get("/api/team.info?team=T0EVIL"), "unknown_tenant");
+    gate.refuses(&get("/api/team.info?domain=evil"), "unknown_tenant");
+    gate.refuses(&Ask::post("/api/team.info").bearer("app").form("domain=evil"), "unknown_tenant");
+}
+
+// Jira and Confluence.
+
+#[test]
+fn issues_and_versions_that_a_body_names_besides_are_reached() {
+    let eng = gate(Setup::jira(), "jira", "oauth", &only("{project: [ENG, '10001']}"));
+    let taken = gate(Setup::jira(), "jira", "oauth", &revoked("{project: [SEC]}"));
+    let passes = [
+        r#"POST /rest/api/3/bulk/issues/move {"targetToSourcesMapping":{"ENG,10001":{"issueIdsOrKeys":["ENG-1"],"targetMandatoryFields":[{"fields":{"customfield_1":{"value":["x"]}}}]}}}"#,
+        r#"POST /rest/api/3/bulk/issues/move {"targetToSourcesMapping":{"ENG,10001":{"issueIdsOrKeys":["ENG-1"],"targetMandatoryFields":[]}}}"#,
+        r#"PUT /rest/api/3/issue/ENG-1/worklog/1 {"timeSpentSeconds":60,"issueId":"ENG-2"}"#,
+        r#"POST /rest/api/3/version {"name":"v1","projectId":10001}"#,
+        r#"POST /rest/api/3/issueLink {"inwardIssue":{"key":"ENG-1"},"outwardIssue":{"key":"ENG-2"}}"#,
+    ];
+    for request in passes {
+        eng.passes(&ask(request));
+    }
+    // The last two are named by numbers: where they lie is asked, and nobody answers here.
+    for (request, reason) in [
+        (
+            r#"POST /rest/api/3/bulk/issues/move {"targetToSourcesMapping":{"ENG,10001":{"issueIdsOrKeys":["ENG-1"],"targetMandatoryFields":[{"fields":{"parent":{"value":["SEC-1"]}}}]}}}"#,
+            "container_not_granted",
+        ),
+        (
+            r#"POST /rest/api/3/version {"name":"v1","projectId":10001,"moveUnfixedIssuesTo":"https://acme.atlassian.net/rest/api/3/version/7"}"#,
+            "container_not_granted",
+        ),
+        (r#"PUT /rest/api/3/issue/ENG-1/worklog/1 {"timeSpentSeconds":60,"issueId":"10002"}"#, "container_unresolved"),
+        (
+            r#"POST /rest/api/3/issueLink {"inwardIssue":{"id":"10002"},"outwardIssue":{"key":"ENG-2"}}"#,
+            "container_unresolved",
+        ),
+    ] {
+        eng.refuses(&ask(request), reason);
+        taken.refuses(&ask(request), "container_revoked");
+    }
+    taken.refuses(
+        &ask(r#"PUT /rest/api/3/issue/ENG-1/worklog/1 {"timeSpentSeconds":60,"issueId":"SEC-2"}"#),
+        "container_revoked",
+    );
+}
+
+#[test]
+fn a_draft_is_published_into_the_space_that_its_number_names() {
+    let every = gate(Setup::confluence(), "confluence", "oauth", &all(""));
+    let publish = |method: &str, space: &str| {
+        let body = format!(r#"{{"version":{{"number":1}},"title":"x","type":"page","space":{{{space}}}}}"#);
+        Ask::new(method, "/wiki/rest/api/content/blueprint/instance/7").bearer("app").json(&body)
+    };
+    for method in ["POST", "PUT"] {
+        every.passes(&publish(method, r#""key":"ENG","id":666"#));
+        every.refuses(&publish(method, r#""key":"ENG","id":"6/6""#), "bad_request");
+    }
+}
