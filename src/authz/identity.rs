@@ -133,8 +133,10 @@ pub fn identify_by<'p>(
 #[inline(always)]
 fn lone_token<'r>(gate: &GateRules, request: &RequestView<'r>) -> Option<&'r [u8]> {
     let tokens = &gate.catalog.tokens;
-    let is_there = |name: &Box<str>| !matches!(request.arguments().find(name), Ok(Found::Absent));
-    let in_query = !request.query.is_empty() && (may_hold_jwt(request.query) || tokens.query.iter().any(is_there));
+    let is_there = |name: &str| !matches!(request.arguments().find(name), Ok(Found::Absent));
+    let mut tokens_in_query = tokens.query.iter();
+    let in_query =
+        !request.query.is_empty() && (may_hold_jwt(request.query) || tokens_in_query.any(|name| is_there(name)));
     let elsewhere = in_query || !tokens.body.is_empty() || may_stand_in_form(gate, request);
     match token::shown(request.authorization()?) {
         token::Shown::Token(token) if !elsewhere => Some(token),

@@ -303,6 +303,9 @@ pub enum Reading {
     Key,
     /// A Jira issue: `PROJ-1` lies in PROJ if the gate says so; digits tell nothing.
     IssueKey,
+    /// Whatever stands there, a Jira issue where it is text that is written like one's key: `PROJ-1`. For fields of which
+    /// nobody says what they hold.
+    IssueMention,
     /// A Slack conversation: the first letter may tell its type.
     Conversation,
     /// Where Jira's bulk move puts issues: a project, an issue type and perhaps a parent, parted by commas.

@@ -112,6 +112,7 @@ fn locate_all<'r>(
             None => located.no_items(items)?,
         };
     }
+    located.end_groups();
     let told = located.told();
     let reach = match (&operation.touches, located.containers) {
         (Touches::Nothing { .. }, _) => Reach::Nothing,
@@ -135,7 +136,7 @@ fn name<'r>(
     match reading {
         Reading::Container => Ok((container(gate, kind, text)?, VariantMask::NONE)),
         Reading::Key => Ok((key(gate, kind, text)?, VariantMask::NONE)),
-        Reading::IssueKey => Ok((issue(gate, kind, text)?, VariantMask::NONE)),
+        Reading::IssueKey | Reading::IssueMention => Ok((issue(gate, kind, text)?, VariantMask::NONE)),
         Reading::Conversation => {
             let (name, may_be) = conversation(gate, kind, text)?;
             Ok((name, possible(operation, may_be)))
@@ -154,7 +155,12 @@ fn name<'r>(
 fn asked_about(gate: &GateRules, place: &Place, text: &str) -> Option<LookupId> {
     let lookup = place.lookup?;
     let is_number = text.bytes().next().is_some_and(|first| first.is_ascii_digit());
-    (place.reading != Reading::IssueKey || !gate.issue_keys_prefix || is_number).then_some(lookup)
+    (!is_issue(place.reading) || !gate.issue_keys_prefix || is_number).then_some(lookup)
+}
+
+#[inline(always)]
+fn is_issue(reading: Reading) -> bool {
+    matches!(reading, Reading::IssueKey | Reading::IssueMention)
 }
 
 /// A thing in a container, that a look-up can place.
@@ -165,7 +171,7 @@ fn around<'r>(
     lookup: LookupId,
     thing: Cow<'r, str>,
 ) -> Result<ContainerName<'r>, BadRequest> {
-    if place.reading == Reading::IssueKey {
+    if is_issue(place.reading) {
         // What is no issue at all is refused here.
         let kind = gate.catalog.containers.get(usize::from(place.kind.0)).ok_or(UNREADABLE)?;
         issue(gate, kind, thing.clone())?;

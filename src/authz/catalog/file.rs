@@ -249,7 +249,8 @@ pub struct PlaceFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub header: Option<Text>,
-    /// A JSON pointer, in which `*` stands for each item of a list and each member of an object.
+    /// A JSON pointer, in which `*` stands for each item of a list and each member of an object, and a last `name*` for each
+    /// member of an object whose name begins so.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub body: Option<Text>,

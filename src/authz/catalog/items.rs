@@ -12,6 +12,8 @@ use crate::authz::request::json::Value;
 pub struct Items {
     /// A pointer to it, from the body or from the item around it.
     pub list: Box<str>,
+    /// Of an object, the members whose names begin so: all where it is empty.
+    pub prefix: Box<str>,
     pub places: Vec<InItem>,
     /// Lists in each item.
     pub within: Vec<Items>,
@@ -33,9 +35,12 @@ impl Items {
         let mut lists = Vec::new();
         for (place, written) in places.iter().enumerate() {
             let PlaceAt::InItems { pointer, keys } = &written.at else { continue };
-            if let Some((above, at)) = pointer.rsplit_once("/*") {
+            if let Some((above, prefix)) = prefixed(pointer) {
+                let item = InItem { place, at: "".into(), keys: *keys };
+                insert(&mut lists, &above.split("/*").collect::<Vec<_>>(), prefix, item);
+            } else if let Some((above, at)) = pointer.rsplit_once("/*") {
                 let item = InItem { place, at: at.into(), keys: *keys };
-                insert(&mut lists, &above.split("/*").collect::<Vec<_>>(), item);
+                insert(&mut lists, &above.split("/*").collect::<Vec<_>>(), "", item);
             }
         }
         lists.into_boxed_slice()
@@ -65,14 +70,23 @@ impl Items {
     }
 }
 
-/// As deep as the pointer has stars: the catalog's doing.
-fn insert(lists: &mut Vec<Items>, above: &[&str], item: InItem) {
+/// The object of `/fields/custom_*`, and what the names of its members begin with.
+pub fn prefixed(pointer: &str) -> Option<(&str, &str)> {
+    let (above, last) = pointer.rsplit_once('/')?;
+    let prefix = last.strip_suffix('*').filter(|prefix| !prefix.is_empty())?;
+    Some((above, prefix))
+}
+
+/// As deep as the pointer has stars: the catalog's doing. `prefix` is that of the innermost list.
+fn insert(lists: &mut Vec<Items>, above: &[&str], prefix: &str, item: InItem) {
     let [list, further @ ..] = above else { return };
-    if !lists.iter().any(|one| *one.list == **list) {
-        lists.push(Items { list: (*list).into(), places: Vec::new(), within: Vec::new() });
+    let own = if further.is_empty() { prefix } else { "" };
+    let is_it = |one: &Items| *one.list == **list && *one.prefix == *own;
+    if !lists.iter().any(is_it) {
+        lists.push(Items { list: (*list).into(), prefix: own.into(), places: Vec::new(), within: Vec::new() });
     }
-    let Some(known) = lists.iter_mut().find(|one| *one.list == **list) else { return };
-    if further.is_empty() { known.places.push(item) } else { insert(&mut known.within, further, item) }
+    let Some(known) = lists.iter_mut().find(|one| is_it(one)) else { return };
+    if further.is_empty() { known.places.push(item) } else { insert(&mut known.within, further, prefix, item) }
 }
 
 #[cfg(test)]
@@ -94,13 +108,14 @@ mod tests {
         };
         let lists = Items::of(&["/a/*/b/c", "/a/*/d/*", "/*/*/e", "/a/*/f"].map(place));
         let item = |place, at: &str| InItem { place, at: at.into(), keys: false };
-        let inner = |list: &str, one| Items { list: list.into(), places: vec![one], within: vec![] };
+        let inner = |list: &str, one| Items { list: list.into(), prefix: "".into(), places: vec![one], within: vec![] };
         let a = Items {
             list: "/a".into(),
+            prefix: "".into(),
             places: vec![item(0, "/b/c"), item(3, "/f")],
             within: vec![inner("/d", item(1, ""))],
         };
-        let root = Items { list: "".into(), places: vec![], within: vec![inner("", item(2, "/e"))] };
+        let root = Items { list: "".into(), prefix: "".into(), places: vec![], within: vec![inner("", item(2, "/e"))] };
         assert_eq!(*lists, [a, root]);
         assert_eq!(lists[0].all().len(), 3);
     }

@@ -116,6 +116,7 @@ impl Way {
             | Reading::FullName
             | Reading::Revisions
             | Reading::IssueKey
+            | Reading::IssueMention
             | Reading::Conversation
             | Reading::MoveTarget => match &place.at {
                 PlaceAt::Path(_) | PlaceAt::Rest => Self::Path,

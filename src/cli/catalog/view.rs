@@ -146,6 +146,7 @@ fn reading(reading: Reading) -> &'static str {
         Reading::Container => "container",
         Reading::Key => "key",
         Reading::IssueKey => "issue_key",
+        Reading::IssueMention => "issue_mention",
         Reading::Conversation => "conversation",
         Reading::MoveTarget => "move_target",
         Reading::Jql => "jql",

@@ -351,6 +351,54 @@ fn issues_and_versions_that_a_body_names_besides_are_reached() {
 }
 
 #[test]
+fn a_custom_field_that_holds_an_issues_key_names_that_issue() {
+    let eng = gate(Setup::jira(), "jira", "oauth", &only("{project: [ENG]}"));
+    let taken = gate(Setup::jira(), "jira", "oauth", &revoked("{project: [SEC]}"));
+    let bodies = [
+        ("POST", "/rest/api/3/issue", r#"{"fields":{"project":{"key":"ENG"},"customfield_1":§}}"#),
+        ("POST", "/rest/api/3/issue", r#"{"fields":{"project":{"key":"ENG"}},"update":{"customfield_1":[{"set":§}]}}"#),
+        ("PUT", "/rest/api/3/issue/ENG-1", r#"{"fields":{"summary":"x","customfield_10014":§}}"#),
+        ("PUT", "/rest/api/3/issue/ENG-1", r#"{"update":{"customfield_10014":[{"add":§}]}}"#),
+        ("POST", "/rest/api/3/issue/ENG-1/transitions", r#"{"fields":{"customfield_10014":§}}"#),
+        (
+            "POST",
+            "/rest/api/3/issue/bulk",
+            r#"{"issueUpdates":[{"fields":{"project":{"key":"ENG"},"customfield_1":§}}]}"#,
+        ),
+    ];
+    for (method, target, body) in bodies {
+        let with = |value: &str| Ask::new(method, target).bearer("app").json(&body.replace('§', value));
+        for own in [
+            r#""ENG-2""#,
+            r#"{"key":"ENG-2"}"#,
+            "null",
+            "7",
+            "true",
+            "[]",
+            r#""words about SEC-1""#,
+            r#""SEC""#,
+            r#""2024-11-30""#,
+            r#"{"id":"10001"}"#,
+            r#"{"value":"High","child":{"id":"7"}}"#,
+            r#"["a","b"]"#,
+            r#"{"type":"doc","version":1,"content":[{"type":"text","text":"SEC-1"}]}"#,
+        ] {
+            eng.passes(&with(own));
+            taken.passes(&with(own));
+        }
+        for other in [r#""SEC-1""#, r#""sec-1""#, r#"{"key":"SEC-1"}"#, r#"["ENG-2","SEC-1"]"#, r#"[{"key":"SEC-1"}]"#]
+        {
+            eng.refuses(&with(other), "container_not_granted");
+            taken.refuses(&with(other), "container_revoked");
+        }
+        eng.refuses(&with(r#"{"Key":"SEC-1"}"#), "bad_request");
+    }
+    eng.refuses(&ask(r#"PUT /rest/api/3/issue/ENG-1 {"fields":["SEC-1"]}"#), "bad_request");
+    // A name that only the prefix begins says nothing of other members.
+    eng.passes(&ask(r#"PUT /rest/api/3/issue/ENG-1 {"fields":{"summary":"SEC-1"}}"#));
+}
+
+#[test]
 fn a_draft_is_published_into_the_space_that_its_number_names() {
     let every = gate(Setup::confluence(), "confluence", "oauth", &all(""));
     let publish = |method: &str, space: &str| {

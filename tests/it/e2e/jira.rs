@@ -423,9 +423,16 @@ fn issues_are_moved_only_where_both_their_project_and_the_destination_are_grante
         Ask::post(&format!("{API}/issueLink")).bearer("tracker").json(&body)
     };
     gate.passes(&link(r#"{"key":"PROJ-1"}"#, r#"{"key":"PROJ-2"}"#));
-    for other in [r#"{"key":"OTHER-1"}"#, r#"{"id":"10001"}"#, r#"{"key":"PROJ-1","id":"10001"}"#, "{}"] {
-        gate.refuses(&link(r#"{"key":"PROJ-1"}"#, other), "container_not_granted");
-        gate.refuses(&link(other, r#"{"key":"PROJ-1"}"#), "container_not_granted");
+    for (other, reason) in [
+        (r#"{"key":"OTHER-1"}"#, "container_not_granted"),
+        (r#"{"key":"PROJ-1","id":"10001"}"#, "container_not_granted"),
+        ("{}", "container_not_granted"),
+        (r#"{"self":"https://acme.atlassian.net/rest/api/3/issue/OTHER-1"}"#, "container_not_granted"),
+        // It would be looked up.
+        (r#"{"id":"10001"}"#, "container_unresolved"),
+    ] {
+        gate.refuses(&link(r#"{"key":"PROJ-1"}"#, other), reason);
+        gate.refuses(&link(other, r#"{"key":"PROJ-1"}"#), reason);
     }
 }
 

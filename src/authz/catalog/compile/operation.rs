@@ -7,11 +7,11 @@ use super::lookups;
 use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
-use crate::authz::catalog::items::Items;
+use crate::authz::catalog::items::{Items, prefixed};
 use crate::authz::catalog::matcher::{Builder, Request, RequestError, TENANT};
 use crate::authz::catalog::{
-    Line, Needs, Operation, OperationId, Place, PlaceAt, Reading, Remover, TenantArgument, Touches, Undo, VariantMask,
-    VariantSource, VocabularyLines,
+    Absent, Line, Needs, Operation, OperationId, Place, PlaceAt, Reading, Remover, TenantArgument, Touches, Undo,
+    VariantMask, VariantSource, VocabularyLines,
 };
 use crate::authz::scope::{ScopeId, ScopeSet};
 
@@ -222,12 +222,21 @@ fn place(written: &compact::Place, request: &Request, compact: &Compact, names: 
     if is_of_several && matches!(at, PlaceAt::Path(_) | PlaceAt::Rest | PlaceAt::Header(_)) {
         names.problem(written.kind.spot, "what may name several containers is read in queries and bodies alone");
     }
+    let by_prefix = matches!(&at, PlaceAt::InItems { pointer, keys: false } if prefixed(pointer).is_some());
+    let is_mention = written.reading == Reading::IssueMention;
+    if by_prefix != is_mention || is_mention && (written.absent != Absent::Skip || written.present_is_tenant) {
+        let message = "members that begin with a name (`custom_*`) are read `as: issue_mention` with `absent: skip`, and nothing else is";
+        names.problem(written.kind.spot, message);
+    }
     if (at == PlaceAt::Rest) != (written.reading == Reading::Revisions) {
         names.problem(written.kind.spot, "what a `{+name}` stands for is read `as: revisions`, and nothing else is");
     }
     let lookup = written.lookup.as_ref().and_then(|name| lookups::of_kind(name, &written.kind, compact, names));
-    if lookup.is_some() && !matches!(written.reading, Reading::Container | Reading::IssueKey) {
-        names.problem(written.kind.spot, "a look-up is for what is read `as: container` or `as: issue_key`");
+    if lookup.is_some() && !matches!(written.reading, Reading::Container | Reading::IssueKey | Reading::IssueMention) {
+        names.problem(
+            written.kind.spot,
+            "a look-up is for what is read `as: container`, `as: issue_key` or `as: issue_mention`",
+        );
     }
     Some(Place {
         kind,
@@ -268,11 +277,13 @@ fn in_json(pointer: &Word, keys: bool, names: &mut Names<'_>) -> PlaceAt {
     if !text.starts_with('/') {
         names.problem(pointer.spot, format!("`{text}` is not a JSON pointer: it starts with `/`"));
     }
-    if text.split('/').any(|token| token.contains('*') && token != "*") {
+    let before = prefixed(text).filter(|(_, prefix)| !prefix.contains('*'));
+    let whole = before.map_or(text, |(above, _)| above);
+    if whole.split('/').any(|token| token.contains('*') && token != "*") {
         names.problem(pointer.spot, format!("in `{text}` a `*` does not stand alone between two `/`"));
     }
     let pointer = Box::from(text);
-    match (text.split('/').any(|token| token == "*"), keys) {
+    match (before.is_some() || text.split('/').any(|token| token == "*"), keys) {
         (true, keys) => PlaceAt::InItems { pointer, keys },
         (false, true) => PlaceAt::Keys(pointer),
         (false, false) => PlaceAt::Body(pointer),

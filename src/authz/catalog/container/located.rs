@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::reading::{UNREADABLE, before_revisions, in_query, move_target};
+use super::reading::{UNREADABLE, before_revisions, in_query, issue, move_target};
 use super::{around, asked_about, name, possible};
 use crate::authz::catalog::items::{InItem, Items};
 use crate::authz::catalog::{Absent, Operation, Place, PlaceAt, Reading, VariantMask};
@@ -10,7 +10,7 @@ use crate::authz::gate::GateRules;
 use crate::authz::query_language::{self, Bounds, Language};
 use crate::authz::request::json::Value;
 use crate::authz::request::{BadRequest, Found, keys_of, values_of};
-use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerName, ContainerRef};
+use crate::authz::touch::{CONTAINERS_MAX, ContainerList, ContainerName, ContainerRef, is_number};
 
 /// What the places read so far tell.
 pub(super) struct Located<'g, 'r> {
@@ -24,6 +24,8 @@ pub(super) struct Located<'g, 'r> {
     pub whole_tenant: bool,
     /// Bit per group.
     groups_seen: u32,
+    /// Groups one of which must be there, else the tenant.
+    groups_missed: u32,
     /// Variants that some container may have; none while no container tells.
     told: VariantMask,
 }
@@ -39,6 +41,7 @@ impl<'g, 'r> Located<'g, 'r> {
             items: 0,
             whole_tenant: false,
             groups_seen: 0,
+            groups_missed: 0,
             told: VariantMask::NONE,
         }
     }
@@ -74,6 +77,9 @@ impl<'g, 'r> Located<'g, 'r> {
 
     /// Reads a list item by item. Whether it is there.
     pub fn read_items(&mut self, items: &Items, around: &'r Value<'_>) -> Result<bool, BadRequest> {
+        if !items.prefix.is_empty() {
+            return self.read_mentions(items, around);
+        }
         let list = match around.at(&items.list)? {
             None | Some(Value::Null) => return self.no_items(items),
             Some(list) if items.may_be_one_item(list)? => {
@@ -91,16 +97,57 @@ impl<'g, 'r> Located<'g, 'r> {
                 return Err(TOO_MANY);
             }
             // Two names of one container are two of the same item.
-            let groups_around = std::mem::take(&mut self.groups_seen);
+            let groups_around = (std::mem::take(&mut self.groups_seen), std::mem::take(&mut self.groups_missed));
             // What another item names is not where this one reaches.
             self.whole_tenant |= !self.read_item(items, item)? && names;
-            self.groups_seen = groups_around;
+            self.end_groups();
+            (self.groups_seen, self.groups_missed) = groups_around;
         }
         match is_empty {
             true if names => self.empty(items),
             true => Ok(false),
             false => Ok(names),
         }
+    }
+
+    /// Reads what members may mention whose names begin so. Whether anything is mentioned.
+    fn read_mentions(&mut self, items: &Items, around: &'r Value<'_>) -> Result<bool, BadRequest> {
+        let object = match around.at(&items.list)? {
+            None | Some(Value::Null) => return Ok(false),
+            Some(Value::Object(object)) => object,
+            Some(_) => return Err(BadRequest("a deciding member of the body is not an object")),
+        };
+        let before = self.named;
+        for (_, value) in object.iter().filter(|(name, _)| name.starts_with(&*items.prefix)) {
+            for place in items.places.iter().filter_map(|one| self.places.get(one.place)) {
+                self.mentions(place, value, MENTION_DEPTH)?;
+            }
+        }
+        Ok(self.named > before)
+    }
+
+    /// An issue's key, in a list or where a field or a change of one may name an issue.
+    fn mentions(&mut self, place: &Place, value: &'r Value<'_>, depth_left: u8) -> Result<(), BadRequest> {
+        let Some(depth_left) = depth_left.checked_sub(1) else { return Ok(()) };
+        match value {
+            Value::Text(text) => {
+                let kind = self.gate.catalog.containers.get(usize::from(place.kind.0)).ok_or(UNREADABLE)?;
+                // A number may be of anything.
+                if !is_number(text) && issue(self.gate, kind, Cow::Borrowed(text)).is_ok() {
+                    self.name(place, place.reading, Cow::Borrowed(text))?;
+                }
+            }
+            Value::List(items) => items.iter().try_for_each(|item| self.mentions(place, item, depth_left))?,
+            Value::Object(object) => {
+                for name in MENTIONED_BY {
+                    if let Some(member) = object.member(name)? {
+                        self.mentions(place, member, depth_left)?;
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Whole(_) | Value::OtherNumber => {}
+        }
+        Ok(())
     }
 
     /// Whether any place in an item, or in the lists in it, is there.
@@ -152,16 +199,25 @@ impl<'g, 'r> Located<'g, 'r> {
     fn absent(&mut self, place: &Place) -> Result<(), BadRequest> {
         match place.absent {
             Absent::Deny => return Err(BadRequest("the container that the operation acts in is missing")),
-            Absent::Tenant => self.whole_tenant = true,
+            Absent::Tenant => match place.group {
+                // Another name of the same container may be there.
+                Some(group) => self.groups_missed |= bit(group),
+                None => self.whole_tenant = true,
+            },
             Absent::Skip => {}
         }
         Ok(())
     }
 
+    /// All places of the groups were read: one of which no name is there lies anywhere.
+    pub fn end_groups(&mut self) {
+        self.whole_tenant |= self.groups_missed & !self.groups_seen != 0;
+    }
+
     pub fn present(&mut self, place: &Place) {
         self.whole_tenant |= place.present_is_tenant;
         if let Some(group) = place.group {
-            let bit = 1_u32.checked_shl(u32::from(group)).unwrap_or(u32::MAX);
+            let bit = bit(group);
             // Two names of one container may name two: only a look-up could tell.
             self.whole_tenant |= self.groups_seen & bit != 0;
             self.groups_seen |= bit;
@@ -178,7 +234,12 @@ impl<'g, 'r> Located<'g, 'r> {
             Reading::Revisions => return self.revisions(place, &value),
             Reading::Jql => return self.query(place, Language::Jql, &value),
             Reading::Cql => return self.query(place, Language::Cql, &value),
-            Reading::Container | Reading::Key | Reading::IssueKey | Reading::Conversation | Reading::FullName => {}
+            Reading::Container
+            | Reading::Key
+            | Reading::IssueKey
+            | Reading::IssueMention
+            | Reading::Conversation
+            | Reading::FullName => {}
         }
         if !place.list || !value.contains(',') {
             return self.name(place, place.reading, value);
@@ -256,7 +317,16 @@ impl<'g, 'r> Located<'g, 'r> {
     }
 }
 
+/// Where an issue stands in the value of a field, and such a value in a change of one.
+const MENTIONED_BY: [&str; 5] = ["key", "set", "add", "edit", "remove"];
+/// `[{"set": [{"key": "PROJ-1"}]}]`
+const MENTION_DEPTH: u8 = 6;
+
 const TOO_MANY: BadRequest = BadRequest("the request names too many containers");
+
+fn bit(group: u8) -> u32 {
+    1_u32.checked_shl(u32::from(group)).unwrap_or(u32::MAX)
+}
 
 /// Whether what stands at such a place is several by nature.
 fn has_several(at: &PlaceAt) -> bool {

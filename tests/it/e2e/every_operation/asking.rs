@@ -110,7 +110,10 @@ pub fn bare_lacks(operation: &Operation) -> bool {
 /// The places that may not be left out and one more, in every encoding that the product reads.
 fn with(operation: &Operation, one: Option<usize>) -> Vec<Shape> {
     let all = places(operation);
-    let needed = |number: &usize| all[*number].absent != Absent::Skip || Some(*number) == one;
+    // Another name of what is named already is left out.
+    let group = one.and_then(|one| all[one].group);
+    let is_named = |number: &usize| group.is_some() && all[*number].group == group;
+    let needed = |number: &usize| Some(*number) == one || all[*number].absent != Absent::Skip && !is_named(number);
     let places: Vec<usize> = (0..all.len()).filter(needed).collect();
     let any = places.iter().any(|number| matches!(all[*number].at, PlaceAt::Argument(_)));
     let encodings: &[Encoding] = match (any, operation.reads_json) {

@@ -111,7 +111,7 @@ impl World {
             all.any(|one| one.kind == place.kind && one.reading == Reading::Key)
         };
         match place.reading {
-            Reading::Key | Reading::IssueKey | Reading::MoveTarget => false,
+            Reading::Key | Reading::IssueKey | Reading::IssueMention | Reading::MoveTarget => false,
             Reading::FullName | Reading::Revisions => false,
             Reading::Jql | Reading::Cql => false,
             Reading::Conversation => true,
@@ -122,6 +122,10 @@ impl World {
     /// Every way to fill a place.
     pub fn spellings(&self, place: &Place) -> Vec<Spelled> {
         let Some(lookup) = place.lookup.filter(|_| !place.present_is_tenant) else { return vec![Spelled::Name] };
+        // A number may be of anything.
+        if place.reading == Reading::IssueMention {
+            return vec![Spelled::Name];
+        }
         // An issue has a key beside its number.
         let key = (place.reading == Reading::IssueKey).then_some(Spelled::Name);
         key.into_iter().chain((0..self.ways(lookup)).map(Spelled::Thing)).collect()
@@ -199,7 +203,7 @@ impl World {
             _ if place.present_is_tenant => "7".to_owned(),
             (Spelled::Thing(way), Some(lookup), _) => self.thing(lookup, which, way),
             (_, _, Reading::Container | Reading::Key | Reading::Conversation) => name.to_owned(),
-            (_, _, Reading::IssueKey) => issue(name),
+            (_, _, Reading::IssueKey | Reading::IssueMention) => issue(name),
             (_, _, Reading::MoveTarget) => format!("{name},10001"),
             (_, _, Reading::FullName) => format!("acme/{name}"),
             (_, _, Reading::Revisions) => format!("acme/{name}:4f1c..main"),
