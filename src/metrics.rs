@@ -432,6 +432,11 @@ impl Metrics {
         self.bucket.changed(bucket);
     }
 
+    /// So many acts are not in some server's copy of the bucket.
+    pub fn bucket_lacking(&self, bucket: &str, count: usize) {
+        self.bucket.lacking(bucket, count);
+    }
+
     /// Counts panics. Safe to call from a panic hook.
     pub fn panics(&self) -> IntCounter {
         self.panics.clone()

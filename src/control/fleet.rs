@@ -26,10 +26,14 @@
 //! nothing: with each session every gate must be heard again, and none can have in force what comes after its own word.
 //! And a place is believed only where the cluster names one: an acknowledgement with the number 0 is none.
 //!
-//! **Where the servers break the order.** Two servers may come to hold different messages at one place, for good: seen of
-//! version 2.9.10 where two of three lay still for ten seconds. No number shows that. So a gate that heard of an act
-//! lately says the act and the mark of its text, and only that counts for a command; one that is past the place and does not
-//! say it is named. What is left: a gate that starts on such a server, or comes back to it, after the command has answered.
+//! **Where the servers break the order.** Servers may come to hold different messages at one place, for good: 2.9.10, of which
+//! some lay still for ten seconds, leaves what the one that led alone had taken in that one's copy, at the places of what the
+//! others took after that; and it may lead again, so that its word is no better than any. No number shows that. Hence three
+//! things. A gate that heard of an act lately says the act and the mark of its text, and only that counts for a command. A
+//! session counts once the copies of a majority of the servers were read up to its own first status ([`copies`]): what was
+//! acknowledged before has a majority, so one of them has it, unless half of them went apart. And a gate to which an act does
+//! not come that another one says to have, though its place has passed, says so and is not ready after a while; whoever has
+//! it writes it again, at a place that all servers agree on.
 //!
 //! **Nothing is lost in silence.** An act goes by a marker that says so, never because it is not there: a bucket that is
 //! gone, empty, new or older than what was known leaves every known act in force, and is told. What takes away is put
@@ -43,6 +47,7 @@
 
 mod apply;
 pub mod bucket;
+mod copies;
 pub mod direct;
 pub mod entry;
 pub mod gates;

@@ -72,6 +72,14 @@ pub struct BucketFacts {
     pub known: usize,
     /// Those of them that the bucket does not have.
     pub missing: usize,
+    /// How the servers' copies of the bucket differed when this gate last held them beside each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies_differ: Vec<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub copies_differ_more: usize,
+    /// What other gates have and did not come here, each with who has it: without it the gate is not ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
     /// Values in the bucket that are kept out, each with why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,

@@ -11,6 +11,7 @@ pub(super) struct BucketMetrics {
     refused: IntGaugeVec,
     missing: IntGaugeVec,
     changes: IntCounterVec,
+    lacking: IntCounterVec,
 }
 
 impl BucketMetrics {
@@ -41,6 +42,12 @@ impl BucketMetrics {
                 "How often the bucket was found to be another one, or an old copy.",
                 &["bucket"],
             )?,
+            lacking: counters(
+                at,
+                "overrides_lacking_total",
+                "Acts that were found not to be in a server's copy of the bucket, each as often as that.",
+                &["bucket"],
+            )?,
         })
     }
 
@@ -56,8 +63,10 @@ impl BucketMetrics {
                 gauge.set(value);
             }
         }
-        // It is there from the start, so that an increase can be seen.
-        let _ = self.changes.get_metric_with_label_values(&[bucket]);
+        // They are there from the start, so that an increase can be seen.
+        for counters in [&self.changes, &self.lacking] {
+            let _ = counters.get_metric_with_label_values(&[bucket]);
+        }
     }
 
     pub(super) fn synced(&self, bucket: &str, unix_s: f64) {
@@ -69,6 +78,12 @@ impl BucketMetrics {
     pub(super) fn changed(&self, bucket: &str) {
         if let Ok(counter) = self.changes.get_metric_with_label_values(&[bucket]) {
             counter.inc();
+        }
+    }
+
+    pub(super) fn lacking(&self, bucket: &str, count: usize) {
+        if let Ok(counter) = self.lacking.get_metric_with_label_values(&[bucket]) {
+            counter.inc_by(u64::try_from(count).unwrap_or(0));
         }
     }
 }

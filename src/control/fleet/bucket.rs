@@ -3,14 +3,16 @@
 //! Nothing here mends itself. When anything is lost (the connection, a message, the consumer) the feed ends, and a new
 //! session reads the whole bucket: a feed that picked up "where it was" could pick up in another bucket.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, push};
 use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind, PublishError, PublishErrorKind};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::publish::PublishAck;
-use async_nats::jetstream::stream::{self, DiscardPolicy, Stream};
+use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{ConnectOptions, HeaderMap, StatusCode, Subscriber};
 use bytes::Bytes;
@@ -56,6 +58,10 @@ pub enum Lost {
     Unfit(String),
     #[error("the feed of the bucket broke: {0}")]
     Feed(String),
+    #[error("{read} of {of} servers' copies of the bucket were read, and a majority is needed: {why}")]
+    Copies { read: usize, of: usize, why: String },
+    #[error("what another gate has does not come: all is read anew")]
+    Lacking,
     #[error("somebody took the act {0} away from this gate's copy of the bucket: all is read anew")]
     Copy(ActId),
 }
@@ -89,6 +95,18 @@ pub struct Feed {
     prefix: String,
     /// Of the consumer: each message has the next number.
     last: u64,
+    stream: String,
+    consumer: String,
+    server: Option<String>,
+}
+
+/// Which servers keep the bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// How many copies there are to be.
+    pub copies: usize,
+    /// Those that are not known to be away.
+    pub there: BTreeSet<String>,
 }
 
 /// Connects, and makes the bucket where it is not there.
@@ -190,7 +208,7 @@ impl Link {
         }
     }
 
-    async fn feed(&self, stream: &Stream) -> Result<Feed, Lost> {
+    async fn feed<I>(&self, stream: &Stream<I>) -> Result<Feed, Lost> {
         let broke = |error: &dyn std::fmt::Display| Lost::Feed(error.to_string());
         let client = self.context.client();
         let inbox = client.new_inbox();
@@ -210,8 +228,42 @@ impl Link {
             inactive_threshold: INACTIVE,
             ..push::Config::default()
         });
-        consumer.await.map_err(|error| broke(&error))?;
-        Ok(Feed { subscriber, context: self.context.clone(), prefix: self.prefix.clone(), last: 0 })
+        let consumer = consumer.await.map_err(|error| broke(&error))?;
+        let info = consumer.cached_info();
+        Ok(Feed {
+            subscriber,
+            context: self.context.clone(),
+            prefix: self.prefix.clone(),
+            last: 0,
+            stream: self.stream.clone(),
+            consumer: info.name.clone(),
+            // A consumer of one replica reads the copy of the server that it is on.
+            server: info.cluster.as_ref().and_then(|cluster| cluster.leader.clone()),
+        })
+    }
+
+    /// Another feed, of the copy of a server that is drawn anew.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn copy(&self) -> Result<Feed, Lost> {
+        let stream = self.context.get_stream_no_info(&self.stream).await;
+        self.feed(&stream.map_err(|error| Lost::Feed(error.to_string()))?).await
+    }
+
+    /// Which servers keep the bucket.
+    ///
+    /// # Errors
+    /// Nobody says so.
+    pub async fn servers(&self) -> Result<Servers, Lost> {
+        let stream = self.context.get_stream(&self.stream).await.map_err(|error| Lost::Feed(error.to_string()))?;
+        let info = stream.cached_info();
+        let Some(cluster) = &info.cluster else { return Ok(Servers { copies: 1, ..Servers::default() }) };
+        let others = cluster.replicas.iter().filter(|peer| !peer.offline).map(|peer| peer.name.clone());
+        Ok(Servers {
+            copies: info.config.num_replicas.max(cluster.replicas.len() + 1),
+            there: cluster.leader.iter().cloned().chain(others).collect(),
+        })
     }
 
     /// Writes a value, or a marker that the key was deleted. `expected`: the number of the message that it follows, 0
@@ -250,6 +302,20 @@ impl Link {
         }
     }
 
+    /// Writes again what stands under a key at this place, for servers whose copies lack it. Nothing is said of what it
+    /// follows: a server that lacks it judges that by its own copy, and would leave it out again. So somebody who writes the
+    /// key in this very moment is written over: only what takes away may be written so.
+    ///
+    /// # Errors
+    /// As [`Self::put`]. Something newer stands there.
+    pub async fn put_again(&self, key: &str, op: Op, value: Bytes, at: u64) -> Result<u64, NotPut> {
+        // The server that leads may be one of those that lack it.
+        match self.last(&format!("{}{key}", self.prefix)).await? {
+            last if last <= at => self.put(key, op, value, None).await,
+            _ => Err(NotPut::Conflict),
+        }
+    }
+
     async fn put_once(&self, subject: &str, headers: HeaderMap, value: Bytes) -> Result<u64, PublishFault> {
         let sent = self.context.publish_with_headers(subject.to_owned(), headers, value).await;
         let acknowledged = match sent {
@@ -263,13 +329,27 @@ impl Link {
     }
 
     /// The number of the message under a key, if it is the one with this id: an earlier try may be what stands there.
-    /// Asked of the stream's leader.
     async fn is_ours(&self, subject: &str, message_id: &str) -> Result<u64, NotPut> {
-        let unknown = |error: &dyn std::fmt::Display| NotPut::Unknown(error.to_string());
-        let stream = self.context.get_stream_no_info(&self.stream).await.map_err(|error| unknown(&error))?;
-        let message = stream.get_last_raw_message_by_subject(subject).await.map_err(|error| unknown(&error))?;
+        let message = self.newest(subject).await?;
+        let message = message.ok_or_else(|| NotPut::Unknown("nothing stands there".to_owned()))?;
         let same = message.headers.get(NATS_MESSAGE_ID).is_some_and(|id| id.as_str() == message_id);
         if same { Ok(message.sequence) } else { Err(NotPut::Conflict) }
+    }
+
+    /// The number of the message under a key; 0 for none.
+    async fn last(&self, subject: &str) -> Result<u64, NotPut> {
+        Ok(self.newest(subject).await?.map_or(0, |message| message.sequence))
+    }
+
+    /// Asked of the stream's leader.
+    async fn newest(&self, subject: &str) -> Result<Option<StreamMessage>, NotPut> {
+        let unknown = |error: &dyn std::fmt::Display| NotPut::Unknown(error.to_string());
+        let stream = self.context.get_stream_no_info(&self.stream).await.map_err(|error| unknown(&error))?;
+        match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(unknown(&error)),
+        }
     }
 }
 
@@ -346,6 +426,19 @@ fn nonce() -> String {
 }
 
 impl Feed {
+    /// The server whose copy it is. `None`: there is one copy alone.
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// Where it is not read any more. A consumer that is not taken away goes by itself, a while later.
+    pub fn end(self) {
+        tokio::spawn(async move {
+            let Ok(stream) = self.context.get_stream_no_info(&self.stream).await else { return };
+            let _ = stream.delete_consumer(&self.consumer).await;
+        });
+    }
+
     /// The next message.
     ///
     /// # Errors
@@ -401,7 +494,7 @@ impl Feed {
 
 impl std::fmt::Debug for Feed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Feed").field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("Feed").field("last", &self.last).field("server", &self.server).finish_non_exhaustive()
     }
 }
 

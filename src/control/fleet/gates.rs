@@ -23,6 +23,8 @@ pub const REFUSED_SAID_MAX: usize = 50;
 /// Acts that a gate names because they came to it lately, and for how long it does: a command waits for seconds.
 pub const RECENT_MAX: usize = 100;
 pub const RECENT_FOR: Duration = Duration::from_secs(60);
+/// Acts that a gate says to lack.
+pub const LACKS_MAX: usize = 20;
 /// Nobody makes another text with the same mark while a command waits.
 const MARK_BYTES: usize = 16;
 /// Between two statuses of one gate, however small the fleet.
@@ -58,6 +60,9 @@ pub struct Status {
     /// What came to it lately, and is in force. At most [`RECENT_MAX`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub recent: BTreeMap<String, Said>,
+    /// What others have and did not come to it, by id. At most [`LACKS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
     /// What was under way was judged by all messages up to this one.
     pub judged: u64,
     /// What was cut so far, since the start.
@@ -222,6 +227,11 @@ impl Gates {
         self.heard.get(instance)
     }
 
+    /// How long ago a gate was last heard. `None`: it does not count any more.
+    pub fn silent_for_ms(&self, instance: &Instance) -> Option<i64> {
+        self.heard.get(instance).filter(|heard| !self.is_lapsed(heard)).map(|heard| self.silent_ms(heard))
+    }
+
     /// How many streams each gate has cut so far.
     pub fn cuts(&self) -> BTreeMap<Instance, u64> {
         self.heard.iter().map(|(instance, heard)| (instance.clone(), heard.status.cut)).collect()
@@ -273,6 +283,8 @@ impl Gates {
                 }
                 (true, None) => {
                     let why = "it is past the act's place, and does not have the act: its server's copy of the bucket may differ";
+                    // Whoever has it writes it again.
+                    reach.answering |= !is_late;
                     reach.missing.push(format!("{} ({why})", status.name));
                 }
                 (true, Some(why)) => reach.missing.push(format!("{} (it refuses it: {})", status.name, shown(why))),
@@ -340,6 +352,7 @@ mod tests {
             refused: BTreeMap::new(),
             refused_more: 0,
             recent: BTreeMap::from([(id().to_string(), Said { at: in_force, text: Some(mark(&[1; 32])) })]),
+            lacks: Vec::new(),
             judged: in_force,
             cut: 0,
             max_override_age_ms: 600_000,
@@ -413,7 +426,7 @@ mod tests {
         let of_other = BTreeMap::from([(other, Said { at: 20, text: put(20).text })]);
         for lacks in [BTreeMap::new(), of_other, said(20, None), said(20, Some(mark(&[2; 32]))), said(7, None)] {
             let reach = hear(lacks.clone());
-            assert_eq!((reach.gates, reach.missing.len(), reach.answering), (0, 1, false), "{lacks:?}");
+            assert_eq!((reach.gates, reach.missing.len(), reach.answering), (0, 1, true), "{lacks:?}");
         }
         for has in [said(20, put(20).text), said(30, put(20).text), said(21, None)] {
             assert_eq!(hear(has.clone()).gates, 1, "{has:?}");

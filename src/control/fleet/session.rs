@@ -1,6 +1,8 @@
 //! One session: from an empty view of the bucket to its loss. It waits in one place for all that it is told, so that
 //! nothing that takes its time (the disk, a worker, the cluster) keeps it from hearing the rest.
 
+mod compare;
+mod lack;
 mod say;
 mod whole;
 
@@ -13,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::apply::{Applied, Expect, Turn, apply};
 use super::bucket::{Feed, Link, Lost, NotPut};
+use super::copies::{Found, Message, Word, Words};
 use super::entry::{Entry, Instance, Key, Op};
 use super::gates::{Said, Status, mark};
 use super::known::Step;
@@ -20,6 +23,7 @@ use super::progress::Moment;
 use super::task::{Around, Inbox, Task, ticks};
 use crate::acts::ActId;
 use crate::control::reload::force::Standing;
+use lack::Lacks;
 
 /// Messages between the feed and the session.
 const FEED_MAX: usize = 1_024;
@@ -38,6 +42,10 @@ const JUDGED_SOON: Duration = Duration::from_millis(5);
 pub enum Told {
     Entry(Box<Entry>),
     Lost(Lost),
+    /// The servers' copies were held beside what was fed.
+    Compared(Result<Found, Lost>),
+    /// An act that some gate lacks is to be written again, if the message that holds it is still this one.
+    Again(ActId, u64),
     /// This gate's status was taken by the cluster, or was not. `whole`: it set out to write it once it had all that lay there.
     Said {
         began: Moment,
@@ -53,25 +61,23 @@ pub enum Told {
     Judged(u64, u64),
 }
 
-/// A message about an act, until it is in force.
-struct Queued {
-    id: ActId,
-    op: Op,
-    /// 0: it was looked at before, and is tried again.
-    seq: u64,
-    value: Bytes,
-}
-
 /// What is being put in force.
 struct Batch {
     seqs: Vec<u64>,
-    entries: Vec<Queued>,
+    entries: Vec<Message>,
     /// `None`: the disk is being written.
     expect: Option<BTreeMap<ActId, Expect>>,
     /// What will be said of it, in the order of the messages.
     says: Vec<(ActId, Said)>,
     /// The workers are waited for.
     passing: bool,
+}
+
+/// Whether the servers' copies were held beside what was fed.
+enum Copies {
+    Unread,
+    Read(JoinHandle<()>),
+    Compared,
 }
 
 pub struct Session<'t> {
@@ -85,7 +91,8 @@ pub struct Session<'t> {
     feed: JoinHandle<()>,
     turn: Turn,
     began: Instant,
-    queue: VecDeque<Queued>,
+    /// What is to come in force. At the place 0: it was looked at before, and is tried again.
+    queue: VecDeque<Message>,
     batch: Option<Batch>,
     disk_after: Option<Instant>,
     delivered: u64,
@@ -95,6 +102,17 @@ pub struct Session<'t> {
     /// spoke again meanwhile comes only then.
     counts_from: Option<u64>,
     replayed: bool,
+    /// The server whose copy of the bucket is read here.
+    server: Option<String>,
+    /// The last word about each act, as it came here.
+    words: Words,
+    copies: Copies,
+    /// What some server lacks, until it is written again.
+    lacked: BTreeMap<ActId, Word>,
+    /// What other gates have and did not come here.
+    lacks: Lacks,
+    /// Acts that were written again lately or soon will be, and when.
+    again: BTreeMap<ActId, Instant>,
     /// What lay there is in force.
     whole: bool,
     identity: Option<String>,
@@ -116,6 +134,7 @@ impl<'t> Session<'t> {
     pub fn begin(task: &'t mut Task, around: &'t Around, link: Link, mut feed: Feed) -> Self {
         let (tell, inbox) = mpsc::unbounded_channel();
         let (send, entries) = mpsc::channel(FEED_MAX);
+        let server = feed.server().map(str::to_owned);
         let feed = tokio::spawn(async move {
             loop {
                 let next = feed.next().await;
@@ -152,6 +171,12 @@ impl<'t> Session<'t> {
             first_said: None,
             counts_from: None,
             replayed: false,
+            server,
+            words: Words::new(),
+            copies: Copies::Unread,
+            lacked: BTreeMap::new(),
+            lacks: Lacks::default(),
+            again: BTreeMap::new(),
             whole: false,
             identity: None,
             identity_seq: 0,
@@ -194,7 +219,10 @@ impl<'t> Session<'t> {
                 }
                 _ = tick.tick() => {
                     self.tick().await;
-                    None
+                    match self.lacks_for_long() {
+                        Some(lost) => return lost,
+                        None => None,
+                    }
                 }
             };
             let Some(told) = told else { continue };
@@ -208,6 +236,8 @@ impl<'t> Session<'t> {
         match told {
             Told::Entry(entry) => self.entry(*entry).await,
             Told::Lost(lost) => return Err(lost),
+            Told::Compared(found) => self.compared(found?),
+            Told::Again(id, seq) => self.write_again(&id, seq),
             Told::Said { began, whole, seq: Ok(seq) } => self.was_said(began, whole, seq),
             Told::Said { seq: Err(error), .. } => return Err(Lost::Unreachable(error.to_string())),
             Told::Applied(applied) => self.applied(applied).await,
@@ -229,7 +259,9 @@ impl<'t> Session<'t> {
         match entry.key {
             Key::Act(id) => {
                 self.task.progress.waits(entry.seq);
-                self.queue.push_back(Queued { id, op: entry.op, seq: entry.seq, value: entry.value });
+                let message = Message { id, op: entry.op, seq: entry.seq, value: entry.value };
+                self.hear_word(&message);
+                self.queue.push_back(message);
             }
             Key::NoAct(key) => {
                 tracing::error!(key, "the bucket holds something that is no act: it is kept out");
@@ -243,6 +275,7 @@ impl<'t> Session<'t> {
                     let value = (entry.op == Op::Put).then_some(&entry.value);
                     view.gates.take(&instance, value, entry.seq, entry.stamp_ms);
                 });
+                self.hear_gate(&instance);
             }
             Key::Identity => {
                 let text = (entry.op == Op::Put).then(|| super::entry::shown(&String::from_utf8_lossy(&entry.value)));
@@ -291,7 +324,10 @@ impl<'t> Session<'t> {
                 .send_if_modified(|view| std::mem::replace(&mut view.delivered, self.delivered) != self.delivered);
         }
         self.replayed |= self.first_said.is_some_and(|first| self.delivered >= first);
-        if self.replayed && self.batch.is_none() && self.queue.is_empty() {
+        if self.replayed {
+            self.compare();
+        }
+        if self.is_compared() && self.batch.is_none() && self.queue.is_empty() {
             self.reconcile().await;
         }
         let synced = self.task.progress.synced();
@@ -310,7 +346,7 @@ impl<'t> Session<'t> {
         if self.batch.is_some() || self.queue.is_empty() || rests {
             return;
         }
-        let entries: Vec<Queued> = self.queue.drain(..).collect();
+        let entries: Vec<Message> = self.queue.drain(..).collect();
         let (before, mut refused) = (self.task.known.refused().count(), 0);
         let steps: Vec<Step> = entries
             .iter()
@@ -403,7 +439,7 @@ impl<'t> Session<'t> {
         let waits: BTreeSet<&ActId> = self.queue.iter().map(|queued| &queued.id).collect();
         let again = self.task.known.to_try_again(|id| waits.contains(id));
         let revisions = self.task.known.revisions().clone();
-        self.queue.extend(again.into_iter().map(|act| Queued {
+        self.queue.extend(again.into_iter().map(|act| Message {
             seq: revisions.get(&act.id).copied().unwrap_or(0),
             value: Bytes::copy_from_slice(act.text.as_bytes()),
             op: Op::Put,
@@ -475,6 +511,7 @@ impl<'t> Session<'t> {
         }
         let every = Duration::from_millis(self.every_ms());
         self.dirty |= self.said.is_none_or(|said| said.elapsed() >= every);
+        self.look_at_lacks();
         self.task.look(self.around);
         if self.whole {
             self.task.remember().await;
@@ -503,5 +540,8 @@ impl Batch {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         self.feed.abort();
+        if let Copies::Read(reading) = &self.copies {
+            reading.abort();
+        }
     }
 }

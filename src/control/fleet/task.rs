@@ -87,6 +87,13 @@ pub struct Task {
     pub(super) trouble: Option<String>,
     /// Why what is remembered beside them cannot.
     forgets: Option<String>,
+    /// How the servers' copies of the bucket differed when they were last compared. And how many differences more there were.
+    pub(super) copies_differ: Vec<String>,
+    pub(super) copies_differ_more: usize,
+    /// What other gates have and did not come here, each in words.
+    pub(super) lacking: Vec<String>,
+    /// It lacks something for so long that it must not be ready.
+    pub(super) is_lacking: bool,
     pub(super) cut: u64,
     pub(super) recent: Recent,
     pub(super) link: watch::Sender<Option<Link>>,
@@ -142,6 +149,10 @@ impl Task {
             problem: None,
             trouble: None,
             forgets: None,
+            copies_differ: Vec::new(),
+            copies_differ_more: 0,
+            lacking: Vec::new(),
+            is_lacking: false,
             cut: 0,
             recent: Recent::default(),
             link,
@@ -230,11 +241,17 @@ impl Task {
         let age = self.progress.synced().map(|synced| synced.age(now));
         self.readiness.lease(self.progress.synced().and_then(|synced| self.lease(synced)));
         let young = age.is_some_and(|age| age <= self.settings.bucket.max_override_age);
-        let may = young && (self.fetched || self.failed && self.settings.bucket.start == Start::Known);
+        let may =
+            young && !self.is_lacking && (self.fetched || self.failed && self.settings.bucket.start == Start::Known);
         match (may, self.waiting.is_some()) {
             (true, true) => self.waiting = None,
             (false, false) => {
-                tracing::error!("not in sync with the bucket for longer than `max_override_age`: not ready");
+                match self.is_lacking {
+                    true => tracing::error!("not ready without what others have: {}", self.lacking.join("; ")),
+                    false => {
+                        tracing::error!("not in sync with the bucket for longer than `max_override_age`: not ready")
+                    }
+                }
                 self.waiting = Some(self.readiness.waits_for(OVERRIDES));
             }
             (true, false) | (false, true) => {}
@@ -257,6 +274,9 @@ impl Task {
             last_in_sync: self.progress.synced().map(|synced| rfc3339(synced.unix_ms)),
             known: self.known.held(),
             missing,
+            copies_differ: self.copies_differ.clone(),
+            copies_differ_more: self.copies_differ_more,
+            lacking: self.lacking.clone(),
             refused: refused.iter().take(REFUSED_SHOWN).map(|(key, why)| format!("{key}: {why}")).collect(),
             refused_more: refused.len().saturating_sub(REFUSED_SHOWN),
             problem: self.trouble.clone().or_else(|| self.forgets.clone()).or_else(|| self.problem.clone()),

@@ -59,6 +59,7 @@ impl Session<'_> {
             refused,
             refused_more,
             recent: self.task.recent.said(),
+            lacks: self.lacks.ids(),
             judged: self.judged,
             cut: self.task.cut,
             max_override_age_ms: u64::try_from(self.task.settings.bucket.max_override_age.as_millis())

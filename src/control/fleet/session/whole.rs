@@ -8,6 +8,7 @@ use super::{IDENTITY_RETRY, IDENTITY_WAIT, Session};
 use crate::acts::Act;
 use crate::control::fleet::bucket::{Link, NotPut};
 use crate::control::fleet::entry::{IDENTITY, Instance, Op, act_key};
+use crate::control::fleet::gates::Recent;
 use crate::control::fleet::known::may_be_put_back;
 
 impl Session<'_> {
@@ -32,8 +33,11 @@ impl Session<'_> {
                 "the bucket is not the one that was known, or an old copy of it: every known act holds on"
             );
             self.around.metrics.bucket_changed(&self.task.settings.bucket.bucket);
+            // What was said of it are places of the other one.
+            self.task.recent = Recent::default();
         }
         self.put_back().await;
+        self.put_lacked();
         (self.whole, self.task.whole, self.task.fetched) = (true, true, true);
         self.task.memory.identity = Some(identity);
         self.task.memory.left = false;
@@ -42,6 +46,7 @@ impl Session<'_> {
         self.task.link.send_replace(Some(self.link.clone()));
         self.task.write_memory().await;
         self.task.tell_refusals(self.around);
+        self.hear_gates();
         self.task.look(self.around);
         self.dirty = true;
         tracing::info!(acts = self.task.known.held(), "all that the bucket holds is in force");
