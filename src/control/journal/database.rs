@@ -138,6 +138,8 @@ impl Database {
         let head = Head { sequence: entry.sequence, hash: link(&self.head.hash, &canonical) };
         let mut manifest = self.manifest.clone();
         replay(&mut manifest, &entry.files);
+        // A clock that leaps ahead for one entry makes nothing old.
+        let before_ms = self.time_of_head_ms().unwrap_or(entry.time_ms);
         let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (digest, text) in texts {
             let bytes = i64::try_from(text.len()).unwrap_or(i64::MAX);
@@ -146,7 +148,7 @@ impl Database {
         }
         let insert = "INSERT INTO entries (sequence, time_ms, body, hash) VALUES (?1, ?2, ?3, ?4)";
         writing.execute(insert, params![signed(entry.sequence), entry.time_ms, canonical, head.hash])?;
-        prune(&writing, entry.time_ms, bounds, &manifest)?;
+        prune(&writing, entry.time_ms.min(before_ms), bounds, &manifest)?;
         writing.commit()?;
         self.stands()?;
         (self.head, self.manifest) = (head, manifest);
@@ -314,4 +316,61 @@ fn prune_texts(
 
 pub(super) fn text(connection: &Connection, digest: &str) -> Option<String> {
     connection.query_row("SELECT text FROM texts WHERE digest = ?1", [digest], |row| row.get(0)).optional().ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+    use crate::control::journal::entry::Source;
+
+    const DAY_MS: i64 = 86_400_000;
+    const NOW_MS: i64 = 1_795_165_200_000;
+
+    fn entry(sequence: u64, time_ms: i64) -> Entry {
+        Entry {
+            sequence,
+            time_ms,
+            source: Source::File,
+            by: Vec::new(),
+            principals: Vec::new(),
+            reason: Vec::new(),
+            changes: Vec::new(),
+            changes_more: 0,
+            generation: sequence,
+            digest: String::new(),
+            files: Vec::new(),
+            files_digest: String::new(),
+            folded: 0,
+        }
+    }
+
+    /// The entries that are left after some were written at these days.
+    fn left(days: &[i64]) -> Vec<u64> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(folder.path(), Head::default()).unwrap();
+        let bounds = Bounds { entries_max: 100, age_max: Duration::from_secs(30 * 86_400), texts_max: 1_000 };
+        for (sequence, day) in (1..).zip(days) {
+            database.append(&entry(sequence, NOW_MS + day * DAY_MS), &[], &bounds).unwrap();
+        }
+        let mut select = database.connection.prepare("SELECT sequence FROM entries ORDER BY sequence").unwrap();
+        let rows = select.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        rows.map(|row| unsigned(row.unwrap())).collect()
+    }
+
+    #[test]
+    fn what_is_older_than_the_bound_goes() {
+        assert_eq!(left(&[0, 1, 20, 40, 41]), [3, 4, 5]);
+        assert_eq!(left(&[0]), [1]);
+        assert_eq!(left(&[0, 400, 401]), [2, 3], "the newest stay");
+    }
+
+    #[test]
+    fn a_clock_that_is_stepped_either_way_forgets_nothing_and_parts_no_chain() {
+        assert_eq!(left(&[0, 1, 4_000, 2, 3]), [1, 2, 3, 4, 5], "ahead for one entry");
+        assert_eq!(left(&[0, 1, -4_000, 2, 3]), [1, 2, 3, 4, 5], "back for one entry");
+        assert_eq!(left(&[0, 1, -4_000, -3_999]), [1, 2, 3, 4]);
+        assert_eq!(left(&[0, 1, 2, -4_000, 40, 41]), [5, 6], "what stands between goes with the older");
+    }
 }
