@@ -257,6 +257,11 @@ fn the_log_is_read_while_the_gate_runs_by_app_and_as_lines_of_json() {
     let told = run(&["--app", "jira/tracker", "--format", "json", "--limit", "1"]);
     let line: serde_json::Value = serde_json::from_str(told.out.trim()).unwrap();
     assert_eq!((line["by"][0].as_str(), line["source"].as_str()), (Some("dana@example.com"), Some("file")));
+    let all = run(&["--format", "json"]);
+    let lines: Vec<serde_json::Value> = all.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let stored: Vec<u64> = entries(gate.folder.path()).iter().map(|entry| entry.sequence).collect();
+    assert_eq!(lines.iter().filter_map(|line| line["sequence"].as_u64()).collect::<Vec<_>>(), stored);
+    assert!(lines.iter().all(|line| line["hash"].as_str().is_some_and(|hash| hash.len() == 64)), "{}", all.out);
     run(&["--since", "2200-01-01T00:00:00Z"]).says(0, &["0 entries"]);
     let told = run_in(gate.folder.path(), &["log", "verify", "--config", "scopegate.yaml", "--format", "json"]);
     assert_eq!((told.code, &told.json()["holds"]), (0, &serde_json::json!(true)), "{}", told.err);

@@ -5,6 +5,7 @@ mod dropped;
 mod named;
 mod parked;
 mod promoted;
+mod told;
 
 use serde_json::{Value, json};
 

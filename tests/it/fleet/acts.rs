@@ -24,6 +24,29 @@ fn an_act_on_one_gate_holds_on_all_of_them() {
 
 #[test]
 #[ignore = "needs nats-server: tests/fleet/run"]
+fn a_gate_says_in_the_bucket_what_it_has_in_force() {
+    let cluster = Cluster::of_one();
+    let gate = gate(&cluster.servers(), "gw-1");
+    let id = id_in(&says(revoke(&gate, "SEC"), 0, &["1 of 1"]));
+    let said = || -> serde_json::Value {
+        let keys = cluster.all_keys();
+        let own = keys.iter().find(|key| key.starts_with("gates.")).expect("its own key");
+        let value = cluster.meddle(async |context| cluster::store(&context).await.get(own).await.expect("an answer"));
+        serde_json::from_slice(&value.expect("a status")).expect("JSON")
+    };
+    wait("it to be said", || said()["newest_act"] == id.as_str());
+    let (said, report) = (said(), gate.running().readiness.report());
+    let snapshot = report.snapshot.expect("a snapshot");
+    assert_eq!((&said["name"], &said["ready"], &said["acts"]), (&"gw-1".into(), &true.into(), &1.into()), "{said}");
+    assert_eq!(
+        (&said["generation"], &said["digest"]),
+        (&snapshot.generation.into(), &snapshot.digest.into()),
+        "{said}"
+    );
+}
+
+#[test]
+#[ignore = "needs nats-server: tests/fleet/run"]
 fn every_sort_of_act_goes_to_all() {
     let cluster = Cluster::of_one();
     let gates = ["gw-1", "gw-2"].map(|name| gate(&cluster.servers(), name));

@@ -177,6 +177,26 @@ fn a_state_folder_that_cannot_be_written_leaves_the_gate_behind_and_enforcing() 
 
 #[test]
 #[ignore = "needs nats-server: tests/fleet/run"]
+fn a_state_folder_that_is_deleted_is_made_anew_and_nothing_passes_meanwhile() {
+    let cluster = Cluster::of_one();
+    let mut gate = super::gate(&cluster.servers(), "gw-1");
+    says(revoke(&gate, "SEC"), 0, &["1 of 1"]);
+    std::fs::remove_dir_all(gate.path("state")).expect("it goes");
+    gate.refuses(&ask("SEC-1"), "container_revoked");
+    wait("a command to be taken", || revoke(&gate, "OPS").0 == 0);
+    gate.refuses(&ask("OPS-1"), "container_revoked");
+    gate.refuses(&ask("SEC-1"), "container_revoked");
+    gate.take().stop();
+    gate.run();
+    is_ready(&gate);
+    gate.refuses(&ask("SEC-1"), "container_revoked");
+    gate.refuses(&ask("OPS-1"), "container_revoked");
+    // Without the cluster, too, once all of it lies there again.
+    wait("its copy", || acts_on_disk(&gate) == cluster.keys("acts."));
+}
+
+#[test]
+#[ignore = "needs nats-server: tests/fleet/run"]
 fn what_somebody_takes_from_the_copy_of_a_running_gate_stands_there_again() {
     let cluster = Cluster::of_one();
     let gate = super::gate(&cluster.servers(), "gw-1");

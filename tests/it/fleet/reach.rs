@@ -67,7 +67,7 @@ fn a_gate_that_is_cut_off_is_not_ready_once_what_it_knows_is_old_and_enforces_al
         let (far, way) = apart(&cluster, "gw-7", SHORT);
         let name = format!("P{}", u8::from(silent));
         says(revoke(&near, &format!("{name}A")), 0, &["in force on 2 of 2 gates"]);
-        let parted = Instant::now();
+        let (parted, parted_at) = (Instant::now(), seconds_now());
         if silent {
             way.silence()
         } else {
@@ -81,6 +81,8 @@ fn a_gate_that_is_cut_off_is_not_ready_once_what_it_knows_is_old_and_enforces_al
         far.passes(&ask("PROJ-1"));
         assert!(standing(&far)["last_in_sync"].is_string());
         assert_eq!(far.metric(r#"scopegate_overrides_connected{bucket="acts"}"#), 0.0);
+        let synced = far.metric(r#"scopegate_overrides_last_sync_timestamp_seconds{bucket="acts"}"#);
+        assert!(synced < parted_at + 1.0 && synced > parted_at - 30.0, "{synced} is not just before {parted_at}");
         way.mend();
         wait("it to be ready again", || far.running().readiness.report().ready);
         far.refuses(&ask(&format!("{name}B-1")), "container_revoked");
@@ -89,6 +91,11 @@ fn a_gate_that_is_cut_off_is_not_ready_once_what_it_knows_is_old_and_enforces_al
             far.take().drain()
         });
     }
+}
+
+/// As the gauges tell time.
+fn seconds_now() -> f64 {
+    std::time::UNIX_EPOCH.elapsed().expect("a clock").as_secs_f64()
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What may go wrong around an act: clocks that are stepped, folders that go away or cannot be written, two admins at once.
 //! Each time enforcement goes on, and what is said is of use.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
 
 use super::*;
 
@@ -87,20 +89,75 @@ fn acts_hold_though_their_folder_is_deleted_and_are_there_again_with_the_next() 
     gate.passes(&edit("PROJ-1"));
 }
 
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Another user than root, where root runs this: root may write anywhere.
+fn somebody(folder: &std::path::Path) -> u32 {
+    const NOBODY: u32 = 65_534;
+    match std::fs::metadata(folder).expect("a folder").uid() {
+        0 => NOBODY,
+        own => own,
+    }
+}
+
 #[test]
-fn a_policy_folder_that_nobody_may_write_is_no_hindrance() {
-    let gate = gate();
-    let folder = gate.path("policies");
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).expect("its mode");
-    let before = std::fs::read(folder.join("tracker.yaml")).expect("a policy");
-    let words = ["revoke", "--app", "jira/tracker", "--scope", "write:jira-work", "--reason", "x"];
-    let act = id_in(&says(run(&gate, &words), 0, &["in force on 1 of 1 gate"]));
-    gate.refuses(&edit("PROJ-1"), "scope_revoked");
-    says(run(&gate, &["restore", &act, "--reason", "x"]), 0, &["taken back"]);
-    gate.passes(&edit("PROJ-1"));
-    assert_eq!(std::fs::read(folder.join("tracker.yaml")).expect("a policy"), before);
-    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1);
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+fn a_policy_folder_that_the_gates_user_may_not_write_is_no_hindrance() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (user, path) = (somebody(folder.path()), |name: &str| folder.path().join(name));
+    let listen = |name: &str| format!("{{listen: 'unix:state/{name}'}}");
+    let setup = setup().gate("listen", "unix:state/gate.sock").top("state", "state");
+    let text = setup.top("health", &listen("health.sock")).top("admin", &listen("admin.sock")).config("127.0.0.1:9");
+    std::fs::write(path("scopegate.yaml"), text.replace("    listen: 127.0.0.1:0\n", "")).expect("a file");
+    ["policies", "state"].iter().for_each(|name| std::fs::create_dir(path(name)).expect("a folder"));
+    let policy = crate::support::gate::digested(&jira_app("tracker", "oauth", GRANTS));
+    std::fs::write(path("policies/tracker.yaml"), &policy).expect("a policy");
+    // Where root built it, nobody else may get at it.
+    std::fs::copy(env!("CARGO_BIN_EXE_scopegate"), path("scopegate")).expect("the program");
+    std::os::unix::fs::chown(path("state"), Some(user), None).expect("its owner");
+    let mode = |name: &str, mode| std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode));
+    [("", 0o755), ("policies", 0o555), ("state", 0o700)]
+        .iter()
+        .for_each(|(name, bits)| mode(name, *bits).expect("its mode"));
+    let as_user = |program: &std::path::Path| {
+        let mut command = std::process::Command::new(program);
+        command.current_dir(folder.path()).uid(user).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let touched = as_user("touch".as_ref()).arg("policies/x").status().expect("it runs");
+    assert!(!touched.success(), "that user may write there");
+    let serve = as_user(&path("scopegate")).args(["serve", "--config", "scopegate.yaml"]).spawn();
+    let serve = Killed(serve.expect("it runs"));
+    let ask = |request: &str| {
+        let stream = std::os::unix::net::UnixStream::connect(path("state/gate.sock")).ok()?;
+        let mut client = crate::support::client::Client::new(stream);
+        client.send(request);
+        Some(client.answer())
+    };
+    // No upstream is there: what is permitted is told from what is refused by who says no.
+    let reason = || ask(&edit("PROJ-1").text()).and_then(|answer| answer.reason().map(str::to_owned));
+    wait_until("the gate", || reason().as_deref() == Some("upstream_unreachable"));
+    let command = |words: &[&str]| {
+        let mut command = std::process::Command::new(path("scopegate"));
+        command.args(words).args(["--reason", "x", "--config"]).arg(path("scopegate.yaml"));
+        let output = command.output().expect("it runs");
+        (output.status.code().expect("a code"), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    let revoke = ["revoke", "--app", "jira/tracker", "--scope", "write:jira-work"];
+    let act = id_in(&says(command(&revoke), 0, &["in force on 1 of 1 gate"]));
+    assert_eq!(reason().as_deref(), Some("scope_revoked"));
+    says(command(&["restore", &act]), 0, &["taken back"]);
+    assert_eq!(reason().as_deref(), Some("upstream_unreachable"));
+    drop(serve);
+    assert_eq!(std::fs::read_to_string(path("policies/tracker.yaml")).expect("a policy"), policy);
+    assert_eq!(std::fs::read_dir(path("policies")).expect("a folder").count(), 1);
+    mode("policies", 0o755).expect("its mode");
 }
 
 /// Both looked at the same generation: what gives is laid over what they saw by one of them alone.
