@@ -2,7 +2,8 @@
 //!
 //! This is the checked model. `file` mirrors the YAML, `merge` lays the overlay over it, `compact` is the
 //! result in words, `compile` makes the model of it. `matcher` finds the operation of a request,
-//! `container` finds its containers, `lookups` says what can be asked where they are not named. A catalog never changes while the process runs.
+//! `container` finds its containers, `lookups` says what can be asked where they are not named, `jobs` what goes on after an
+//! answer. A catalog never changes while the process runs.
 
 pub mod builtin;
 pub mod compact;
@@ -10,6 +11,7 @@ pub mod compile;
 pub mod container;
 pub mod file;
 pub mod items;
+pub mod jobs;
 pub mod links;
 pub mod load;
 pub mod lookups;
@@ -98,6 +100,8 @@ pub struct Catalog {
     pub links: links::Links,
     /// By `LookupId`.
     pub lookups: Box<[lookups::Lookup]>,
+    /// By `JobId`.
+    pub jobs: Box<[jobs::Job]>,
     /// The scope `gate:call`.
     pub gate_call: ScopeId,
     /// The scope `gate:mint`.
@@ -220,6 +224,10 @@ pub struct Operation {
     pub remover: Option<Box<Remover>>,
     /// The look-ups whose answers it may change.
     pub changes: lookups::LookupSet,
+    /// It starts a job, and its answer says which.
+    pub starts: Option<Box<jobs::Start>>,
+    /// It asks about a job. `touches` says what else it reaches; one that is not remembered may be anybody's.
+    pub fetches: Option<Box<jobs::Fetch>>,
 }
 
 /// What takes back what an operation leaves behind.
@@ -334,6 +342,13 @@ pub struct VariantSource {
     pub absent: VariantMask,
 }
 
+impl Operation {
+    /// Whether it reaches the whole tenant, whatever it is asked for.
+    pub fn is_of_the_tenant(&self) -> bool {
+        matches!(self.touches, Touches::Tenant { .. }) && self.fetches.is_none()
+    }
+}
+
 impl Catalog {
     pub fn scope(&self, name: &str) -> Option<ScopeId> {
         self.scopes.iter().position(|scope| &*scope.name == name).and_then(ScopeId::new)
@@ -356,6 +371,12 @@ impl Catalog {
     /// Whether the operation may open a WebSocket.
     pub fn opens_websocket(&self, id: OperationId) -> bool {
         self.operations.get(usize::from(id.0)).is_some_and(|operation| operation.websocket)
+    }
+
+    /// Whether the body of an operation's answers must be one that can be looked into, whether or not links are kept in it.
+    pub fn is_listened_to(&self, id: OperationId) -> bool {
+        let starts = self.operations.get(usize::from(id.0)).and_then(|operation| operation.starts.as_deref());
+        self.leaves_or_removes(id) || starts.is_some_and(|start| start.at.pointer().is_some())
     }
 
     /// Whether the answers of an operation are looked into for what outlasts a revocation.

@@ -143,6 +143,8 @@ fn operation(toy: &ToyOperation) -> Operation {
         undo: None,
         remover: None,
         changes: lookups::LookupSet::default(),
+        starts: None,
+        fetches: None,
     }
 }
 
@@ -172,6 +174,7 @@ pub fn catalog() -> Catalog {
         operations: OPERATIONS.iter().map(operation).collect(),
         links: links::Links::default(),
         lookups: Box::default(),
+        jobs: Box::default(),
         gate_call: id("gate:call"),
         gate_mint: id("gate:mint"),
         vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),

@@ -26,6 +26,7 @@ mod coverage;
 mod diff;
 mod found;
 mod import;
+mod jobs;
 mod lookups;
 mod vendors;
 

@@ -98,6 +98,7 @@ fn catalog() -> Catalog {
         operations: Box::default(),
         links: Default::default(),
         lookups: Box::default(),
+        jobs: Box::default(),
         gate_call: ScopeId::new(0).unwrap(),
         gate_mint: ScopeId::new(1).unwrap(),
         vendor_scopes: ScopeSet::EMPTY,
@@ -132,6 +133,8 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         undo: None,
         remover: None,
         changes: Default::default(),
+        starts: None,
+        fetches: None,
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Compact {
     pub links: Links,
     pub redirects: Vec<RedirectHost>,
     pub lookups: Vec<Lookup>,
+    pub jobs: Vec<Job>,
     pub operations: Vec<Operation>,
 }
 
@@ -139,6 +140,31 @@ pub enum AnswerReading {
 pub struct Then {
     pub lookup: Word,
     pub at: String,
+}
+
+/// What the product does after it has answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub name: Word,
+    pub why: String,
+    pub started: Vec<JobStart>,
+    pub fetched: Vec<JobFetch>,
+}
+
+/// What starts one, and where the answer names it. One of the three says that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobStart {
+    pub operations: Vec<Word>,
+    pub answer: Option<Word>,
+    pub link: Option<Word>,
+    pub location: bool,
+}
+
+/// What asks about one, and where the request names it. One place is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobFetch {
+    pub operations: Vec<Word>,
+    pub at: Vec<PlaceAt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Turns a catalog in words into the checked model: numbers the names, closes the implications, compiles
 //! the patterns. Every problem of a catalog is found in one pass; a catalog with a problem is none.
 
+mod jobs;
 mod links;
 mod lookups;
 mod names;
@@ -25,8 +26,10 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
     let kinds = kinds(compact, &mut names);
     let links = links::compile(compact, &mut names);
     let lookups = lookups::compile(compact, &mut names);
+    let jobs = jobs::compile(compact, &mut names);
     let (operations, matcher) = operations(compact, &links, &mut names);
     lookups::ask_what_is_there(compact, &lookups, &matcher, &mut names);
+    jobs::reach_something(compact, &operations, &mut names);
     scopes::sides_rule_no_operation(&scopes, &operations, compact, &mut names);
     if !names.problems.is_empty() {
         return Err(names.problems);
@@ -54,6 +57,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         operations,
         links: links.model,
         lookups,
+        jobs,
         gate_call,
         gate_mint,
         tenant_bases: boxed(&compact.tenant_bases),

@@ -54,6 +54,8 @@ pub struct CatalogFile {
     pub redirects: Vec<RedirectFile>,
     #[serde(default)]
     pub lookups: Vec<LookupFile>,
+    #[serde(default)]
+    pub jobs: Vec<JobFile>,
     pub operations: Vec<OperationFile>,
 }
 
@@ -114,6 +116,8 @@ pub struct OverlayFile {
     pub redirects: Vec<RedirectFile>,
     #[serde(default)]
     pub lookups: Vec<LookupFile>,
+    #[serde(default)]
+    pub jobs: Vec<JobFile>,
     #[serde(default)]
     pub operations: Vec<OperationFile>,
 }
@@ -519,6 +523,56 @@ pub struct LookupVariantFile {
     pub at: String,
     #[schemars(with = "Vec<String>")]
     pub means: Vec<Text>,
+}
+
+/// What the product does after it has answered: a request that asks about it touches what the request touched that started
+/// it, if the gate remembers that, and else the tenant.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobFile {
+    #[schemars(with = "String")]
+    pub job: Text,
+    pub why: String,
+    pub started: Vec<JobStartFile>,
+    pub fetched: Vec<JobFetchFile>,
+}
+
+/// Operations that start one, and where their answers name it: exactly one of `answer`, `link` and `location` is written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobStartFile {
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Text>,
+    /// A JSON pointer to its id, through objects alone; empty, the answer is the id.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub answer: Option<Text>,
+    /// The same to a link, whose path is that of an operation that asks about it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub link: Option<Text>,
+    /// `location: true`: the field `Location` is such a link.
+    #[serde(default)]
+    pub location: bool,
+}
+
+/// Operations that ask about one, stop it or fetch what came of it, and where they name it: exactly one of `path`, `query`,
+/// `body` and `argument` is written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobFetchFile {
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Text>,
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Text>,
+    #[serde(default)]
+    pub query: Option<String>,
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub body: Option<Text>,
+    #[serde(default)]
+    pub argument: Option<String>,
 }
 
 /// Reads a catalog.

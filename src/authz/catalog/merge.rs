@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compact::{
-    Answer, Compact, Container, Kind, Line, LinkEntry, Links, Lookup, Needs, Operation, Place, PlaceAt, RedirectHost,
-    Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
+    Answer, Compact, Container, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs, Operation, Place,
+    PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
 };
 use super::file::{
-    self, CatalogFile, ContainerFile, KindFile, LineFile, LinkFile, LinksFile, LookupFile, NeedsFile, OperationFile,
-    OverlayFile, PlaceFile, Proposal, ReasonFile, RedirectFile, RemoverFile, ScopeFile, Text, TouchesFile, UndoFile,
-    VariantSourceFile,
+    self, CatalogFile, ContainerFile, JobFetchFile, JobFile, JobStartFile, KindFile, LineFile, LinkFile, LinksFile,
+    LookupFile, NeedsFile, OperationFile, OverlayFile, PlaceFile, Proposal, ReasonFile, RedirectFile, RemoverFile,
+    ScopeFile, Text, TouchesFile, UndoFile, VariantSourceFile,
 };
 use crate::problem::{At, Problem, did_you_mean};
 
@@ -66,6 +66,7 @@ fn facts(catalog: &CatalogFile) -> Compact {
         links: links(&catalog.links, false),
         redirects: redirects(&catalog.redirects, false),
         lookups: catalog.lookups.iter().map(|written| lookup(written, false)).collect(),
+        jobs: catalog.jobs.iter().map(|written| job(written, false)).collect(),
         operations: Vec::new(),
     }
 }
@@ -129,6 +130,9 @@ impl Merge<'_> {
         compact.redirects.extend(redirects(&overlay.redirects, true));
         for written in &overlay.lookups {
             replace(&mut compact.lookups, lookup(written, true), |lookup| &lookup.name.text);
+        }
+        for written in &overlay.jobs {
+            replace(&mut compact.jobs, job(written, true), |job| &job.name.text);
         }
     }
 
@@ -406,6 +410,30 @@ fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
         none_is_tenant: written.none.is_some(),
         variants: written.variants.iter().map(|one| (one.at.clone(), words(&one.means, overlay))).collect(),
         changed_by: words(&written.changed_by, overlay),
+    }
+}
+
+fn job(written: &JobFile, overlay: bool) -> Job {
+    let start = |JobStartFile { operations, answer, link, location }: &JobStartFile| JobStart {
+        operations: words(operations, overlay),
+        answer: answer.as_ref().map(|pointer| word(pointer, overlay)),
+        link: link.as_ref().map(|pointer| word(pointer, overlay)),
+        location: *location,
+    };
+    let fetch = |JobFetchFile { operations, path, query, body, argument }: &JobFetchFile| {
+        let at = [
+            path.as_ref().map(|name| PlaceAt::Path(word(name, overlay))),
+            query.as_ref().map(|name| PlaceAt::Query(name.clone())),
+            body.as_ref().map(|pointer| PlaceAt::Body(word(pointer, overlay))),
+            argument.as_ref().map(|name| PlaceAt::Argument(name.clone())),
+        ];
+        JobFetch { operations: words(operations, overlay), at: at.into_iter().flatten().collect() }
+    };
+    Job {
+        name: word(&written.job, overlay),
+        why: written.why.clone(),
+        started: written.started.iter().map(start).collect(),
+        fetched: written.fetched.iter().map(fetch).collect(),
     }
 }
 

@@ -179,6 +179,11 @@ impl Side<'_> {
         }
     }
 
+    /// What it starts, and what it asks about.
+    fn jobs(&self) -> [Option<String>; 2] {
+        view::jobs_text(self.catalog, self.operation)
+    }
+
     /// Whatever else a verdict hangs on.
     fn rest(&self) -> String {
         let Operation { tenant_arguments, variant_sources, websocket, reads_json, .. } = self.operation;
@@ -276,8 +281,29 @@ impl Compared {
             // The whole tenant needs more than any container in it does.
             if after == json!("tenant") { self.narrows.push(said) } else { self.widens.push(said) }
         }
+        self.jobs(id, old, new);
         if old.rest() != new.rest() {
             self.widens.push(format!("operation {id}: its arguments are read differently"));
+        }
+    }
+
+    /// What is remembered makes less of the whole tenant; beside what a request names, it adds to that.
+    fn jobs(&mut self, id: &str, old: &Side<'_>, new: &Side<'_>) {
+        let ([started, asked], [starts, asks]) = (old.jobs(), new.jobs());
+        let said = |job: &Option<String>| job.clone().unwrap_or_else(|| "nothing".to_owned());
+        if started != starts {
+            let text = format!("operation {id}: started {}, starts {}", said(&started), said(&starts));
+            if starts.is_none() { self.narrows.push(text) } else { self.widens.push(text) }
+        }
+        if asked != asks {
+            let text = format!("operation {id}: asked about {}, asks about {}", said(&asked), said(&asks));
+            let names = |side: &Side<'_>| matches!(side.operation.touches, Touches::Containers(_));
+            let narrows = match (&asked, &asks) {
+                (Some(_), None) => !names(new),
+                (None, Some(_)) => names(old) && names(new),
+                (Some(_), Some(_)) | (None, None) => false,
+            };
+            if narrows { self.narrows.push(text) } else { self.widens.push(text) }
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
+use crate::authz::catalog::jobs::{JobId, NamedAt};
 use crate::authz::catalog::{
     Absent, Catalog, Line, Needs, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VocabularyLines,
 };
@@ -61,7 +62,36 @@ fn operation_json(catalog: &Catalog, operation: &Operation) -> Value {
         "needs": needs_json(catalog, operation),
         "guards": guards,
         "touches": touches_json(catalog, operation),
+        "starts": operation.starts.as_ref().map(|start| job(catalog, start.job)),
+        "asks_about": fetch_json(catalog, operation),
     })
+}
+
+fn job(catalog: &Catalog, id: JobId) -> &str {
+    catalog.jobs.get(usize::from(id.0)).map_or("?", |job| &job.name)
+}
+
+fn fetch_json(catalog: &Catalog, operation: &Operation) -> Option<Value> {
+    let fetch = operation.fetches.as_ref()?;
+    let (at, name) = place_name(operation, &fetch.at);
+    Some(json!({ "job": job(catalog, fetch.job), at: name }))
+}
+
+/// What it has to do with jobs, for who compares two catalogs: what it starts, and what it asks about.
+pub fn jobs_text(catalog: &Catalog, operation: &Operation) -> [Option<String>; 2] {
+    let starts = operation.starts.as_ref().map(|start| {
+        let at = match &start.at {
+            NamedAt::Answer(names) => format!("/{}", names.join("/")),
+            NamedAt::Link(names) => format!("a link at /{}", names.join("/")),
+            NamedAt::Location => "Location".to_owned(),
+        };
+        format!("{} named by {at}", job(catalog, start.job))
+    });
+    let fetches = operation.fetches.as_ref().map(|fetch| {
+        let (at, name) = place_name(operation, &fetch.at);
+        format!("{} in {at} {name}", job(catalog, fetch.job))
+    });
+    [starts, fetches]
 }
 
 fn request(operation: &Operation) -> String {
@@ -211,6 +241,15 @@ fn line_text(catalog: &Catalog, line: &Line) -> String {
 }
 
 fn touches_text(catalog: &Catalog, operation: &Operation) -> String {
+    let [_, asks_about] = jobs_text(catalog, operation);
+    match (asks_about, &operation.touches) {
+        (None, _) => places_text(catalog, operation),
+        (Some(job), Touches::Containers(_)) => format!("{}, job {job}", places_text(catalog, operation)),
+        (Some(job), Touches::Nothing { .. } | Touches::Tenant { .. }) => format!("job {job}"),
+    }
+}
+
+fn places_text(catalog: &Catalog, operation: &Operation) -> String {
     match &operation.touches {
         Touches::Nothing { .. } => "nothing".to_owned(),
         Touches::Tenant { .. } => "tenant".to_owned(),

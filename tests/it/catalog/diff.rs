@@ -120,6 +120,37 @@ fn what_the_new_one_only_refuses_is_narrower() {
 }
 
 #[test]
+fn what_is_remembered_of_jobs_widens_but_beside_what_is_named() {
+    let operations = "operations:\n  - {id: start, request: 'POST /teams/{team}/runs', needs: {classic: [[read]]}, touches: {places: [{kind: team, path: team}]}}\n";
+    let named = "touches: {places: [{kind: team, path: team}]}";
+    let with = |touches: &str, jobs: &str| {
+        let asks = format!(
+            "  - {{id: ask, request: 'GET /teams/{{team}}/runs/{{run}}', needs: {{classic: [[read]]}}, {touches}}}\n"
+        );
+        format!("{}{jobs}", OLD.replace("operations:\n", &format!("{operations}{asks}")))
+    };
+    let jobs = |at: &str| {
+        format!(
+            "jobs: [{{job: run, why: w, started: [{{operations: [start], {at}}}], fetched: [{{operations: [ask], path: run}}]}}]\n"
+        )
+    };
+    let (tenant, by_id) = ("touches: {tenant: w}", jobs("answer: /id"));
+    let (same, told) = compared(&with(tenant, ""), &with(tenant, &by_id));
+    let widening = said(&told["widening"]);
+    assert!(!same && widening.contains("ask: asked about nothing, asks about run in path run"), "{told}");
+    assert!(widening.contains("start: started nothing, starts run named by /id"), "{told}");
+    let (same, told) = compared(&with(tenant, &by_id), &with(tenant, ""));
+    assert!(same && said(&told["narrowing"]).contains("asked about run in path run, asks about nothing"), "{told}");
+    let (same, told) = compared(&with(tenant, &by_id), &with(tenant, &jobs("location: true")));
+    assert!(!same && said(&told["widening"]).contains("starts run named by Location"), "{told}");
+    // Beside a name it adds to that: taken away, the name alone is asked for.
+    let (_, told) = compared(&with(named, ""), &with(named, &by_id));
+    assert!(said(&told["narrowing"]).contains("operation ask: asked about nothing"), "{told}");
+    let (same, told) = compared(&with(named, &by_id), &with(named, ""));
+    assert!(!same && said(&told["widening"]).contains("operation ask: asked about run"), "{told}");
+}
+
+#[test]
 fn built_in_products_are_compared_by_name_and_a_side_that_is_not_there_is_a_no() {
     let run = |old: &str, new: &str, format| {
         let args = DiffArgs { old: old.to_owned(), new: new.to_owned(), policies: Vec::new(), format };

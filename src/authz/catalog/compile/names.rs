@@ -6,6 +6,7 @@ use http::Method;
 
 use super::scopes;
 use crate::authz::catalog::compact::{Compact, Spot, Word};
+use crate::authz::catalog::jobs::JOBS_MAX;
 use crate::authz::catalog::lookups::{LOOKUPS_MAX, LookupId};
 use crate::authz::catalog::merge::Sources;
 use crate::authz::catalog::{KindId, VariantMask, VocabularyId};
@@ -49,10 +50,12 @@ impl<'c> Names<'c> {
         names.limit("scopes, with scopegate's own guards,", compact.scopes.len() + scopes::GUARDS.len(), SCOPES_MAX);
         names.limit("operations", compact.operations.len(), OPERATIONS_MAX);
         names.limit("look-ups", compact.lookups.len(), LOOKUPS_MAX);
+        names.limit("jobs", compact.jobs.len(), JOBS_MAX);
         names.once("vocabulary", compact.vocabularies.iter().map(|name| (name.as_str(), Spot::default())));
         names.once("variant", compact.variants.iter().map(|name| (name.as_str(), Spot::default())));
         names.once("container", compact.containers.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("look-up", compact.lookups.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
+        names.once("job", compact.jobs.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("kind", compact.kinds.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("scope", compact.scopes.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         let scopes = compact.scopes.iter().map(|scope| scope.name.text.as_str()).chain(scopes::GUARDS);

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, Method};
 
+use super::jobs;
 use super::links::Compiled;
 use super::lookups;
 use super::names::Names;
@@ -74,7 +75,9 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         names
             .problem(written.id.spot, format!("`{pointer}`: what is removed is not looked for in the items of a list"));
     }
-    let names_in_body = remover.as_ref().is_some_and(|remover| remover.at.as_ref().is_some_and(in_body));
+    let (starts, fetches) = (jobs::start(&written.id, compact), jobs::fetch(&written.id, compact, request, names));
+    let names_in_body = fetches.as_ref().is_some_and(|fetch| in_body(&fetch.at))
+        || remover.as_ref().is_some_and(|remover| remover.at.as_ref().is_some_and(in_body));
     let body = names_in_body
         || reads_body(&touches)
         || tenant_arguments.iter().any(|it| in_body(&it.at))
@@ -100,6 +103,8 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         undo: undo(written, compact, names).map(Box::new),
         remover: remover.map(Box::new),
         changes: lookups::changed_by(&written.id, compact),
+        starts: starts.map(Box::new),
+        fetches: fetches.map(Box::new),
     }
 }
 
@@ -250,7 +255,7 @@ fn place(written: &compact::Place, request: &Request, compact: &Compact, names: 
     })
 }
 
-fn at(written: &compact::PlaceAt, request: &Request, names: &mut Names<'_>) -> Option<PlaceAt> {
+pub(super) fn at(written: &compact::PlaceAt, request: &Request, names: &mut Names<'_>) -> Option<PlaceAt> {
     match written {
         compact::PlaceAt::Path(name) => {
             if names_rest(request, &format!("{{+{}}}", name.text)) {
