@@ -8,6 +8,7 @@ pub mod decide;
 pub mod dialect;
 pub mod gate;
 pub mod identity;
+pub mod jobs;
 pub mod judge;
 pub mod looked_up;
 #[cfg(test)]

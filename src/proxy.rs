@@ -9,6 +9,7 @@ pub mod counters;
 pub mod forward;
 pub mod headers;
 mod http2;
+pub mod jobs;
 pub mod limits;
 pub mod links;
 pub mod listener;

@@ -31,6 +31,7 @@ use crate::authz::{Denial, Permit, Reason, decide_redirect};
 use json::{GateAddress, Rewriter};
 use media::Reading;
 use redirect::Lead;
+pub use redirect::own_path;
 
 /// The two sides of a gate, as links name them, for each tenant. Shared by its workers.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Sides {
         self.of(tenant)?.host.as_ref()
     }
 
-    fn of(&self, tenant: &str) -> Option<&Side> {
+    pub fn of(&self, tenant: &str) -> Option<&Side> {
         match self {
             Self::One(side) => Some(side),
             Self::ByTenant(sides) => sides.iter().find(|(name, _)| **name == *tenant).map(|(_, side)| side),
@@ -90,6 +91,11 @@ pub fn ask_for_the_whole(headers: &mut HeaderMap) {
 /// Whether an answer may hold links at all. Most of a product in whose answers nothing is rewritten do not.
 pub fn concern(catalog: &Catalog, operation: Option<OperationId>, headers: &HeaderMap) -> bool {
     rules(catalog, operation).is_some() || fields::hold_links(headers)
+}
+
+/// Whether the body of an answer is JSON that can be looked into.
+pub fn is_read(status: StatusCode, headers: &HeaderMap) -> bool {
+    media::reading(status, headers) == Reading::Rewrite
 }
 
 /// Whether an answer leads somewhere else, or may.

@@ -4,7 +4,7 @@
 //!
 //! What is not JSON passes byte for byte: nothing is repaired, and nothing is waited for that may not come.
 
-mod string;
+pub(in crate::proxy) mod string;
 
 use std::sync::Arc;
 

@@ -82,6 +82,16 @@ fn of_relative(location: &[u8], from: Option<&Origin>) -> Lead {
     }
 }
 
+/// The path of a link that names the product, or is one from its root.
+pub fn own_path<'l>(link: &'l [u8], own: &Origins) -> Option<&'l str> {
+    let rest = match start(&mut Plain::new(link)) {
+        Ok(begun) => link.get(begun.end..).filter(|_| own.own(&begun))?,
+        Err(_) => link,
+    };
+    let path = rest.split(|byte| matches!(byte, b'?' | b'#')).next()?;
+    std::str::from_utf8(path).ok().filter(|path| path.starts_with('/') && !path.starts_with("//"))
+}
+
 /// Path and query of what follows an origin.
 fn path(rest: &[u8]) -> Option<PathAndQuery> {
     let rest = rest.split(|byte| *byte == b'#').next().unwrap_or_default();
@@ -147,6 +157,27 @@ mod tests {
 
     fn away(to: &str, path: &str) -> Lead {
         Lead::Away { to: Origin::parse(to), path: PathAndQuery::try_from(path).ok() }
+    }
+
+    #[test]
+    fn the_path_of_a_link_is_that_of_the_products_own() {
+        for (link, path) in [
+            ("https://acme.test/task/7", Some("/task/7")),
+            ("https://ACME.test:443/task/7?a=/b#c", Some("/task/7")),
+            ("//acme.test/task/7", Some("/task/7")),
+            ("/task/7#x", Some("/task/7")),
+            ("https://acme.test", None),
+            ("https://evil.test/task/7", None),
+            ("https://acme.test.evil/task/7", None),
+            ("//evil.test/task/7", None),
+            ("///task/7", None),
+            ("task/7", None),
+            ("?/task/7", None),
+            ("mailto:/task/7", None),
+            ("", None),
+        ] {
+            assert_eq!(own_path(link.as_bytes(), &own()), path, "{link}");
+        }
     }
 
     #[test]
