@@ -28,7 +28,7 @@ pub(crate) mod toy;
 
 pub use decide::{
     Credential, Denial, Permit, Wanted, Who, decide, decide_again, decide_or_ask, decide_redirect, next_change_ms,
-    wanted,
+    starting, wanted,
 };
 pub use reason::{Class, Reason};
 pub use scope::{ScopeId, ScopeSet};

@@ -41,7 +41,7 @@ use crate::authz::gate::{GateRules, TenantRule};
 use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
-use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, decide_or_ask, wanted};
+use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, decide_or_ask, starting, wanted};
 use crate::live::Live;
 use crate::shutdown::{Phase, Watch};
 use crate::telemetry::CONTAINERS_SHOWN;
@@ -77,6 +77,8 @@ pub struct Hub {
     pub upstreams: Upstreams,
     /// What the product is asked where a verdict hangs on it.
     pub lookups: Lookups,
+    /// What is remembered of jobs.
+    pub jobs: Arc<jobs::Memory>,
     /// How links name the product, and the gate.
     pub sides: Arc<links::Sides>,
     /// The hosts whose redirects are followed, by `RedirectId`.
@@ -185,6 +187,10 @@ impl Hub {
                     let snapshot = self.live.load();
                     let permit = match self.judge(&snapshot, &request, &facts) {
                         Ok(permit) => permit,
+                        Err(denial) if denial.recalls.is_some() => {
+                            self.recall(open, *denial);
+                            continue 'judgements;
+                        }
                         Err(denial) if denial.lacks.is_some() && self.asks(&facts) => {
                             break 'lacking (denial, snapshot.generation);
                         }
@@ -201,6 +207,7 @@ impl Hub {
                     self.labels.permit(record, &permit);
                     self.note_containers(record, &request, &facts, &permit);
                     self.labels.listen(record, &self.rules, &request, &facts, &permit);
+                    record.watches(self.watch(&snapshot, &request, &facts, &permit));
                     let form = FinalForm::of(&self.rules, head, &request, &facts, &permit, body);
                     let form = form.map_err(|denial| Refused { denial, body: unread })?;
                     let changing = self.changing(&permit);
@@ -281,6 +288,31 @@ impl Hub {
             open.knows(found);
         }
         Ok(())
+    }
+
+    /// Recalls the job that a request asks about. It is to be judged again, by what is remembered of that.
+    #[cold]
+    fn recall(&self, open: &Open, denial: Denial) {
+        let Some(asked) = denial.recalls else { return };
+        let mut found = open.known().as_deref().cloned().unwrap_or_default();
+        let reach = self.jobs.recall(&asked, std::time::Instant::now());
+        found.recall(*asked, reach);
+        open.knows(found);
+    }
+
+    /// Looks out for the job that a permitted request starts, if it starts one.
+    #[inline]
+    fn watch(
+        &self,
+        snapshot: &Snapshot,
+        request: &RequestView<'_>,
+        facts: &Facts<'_>,
+        permit: &Permit,
+    ) -> Option<jobs::Watch> {
+        let starting = starting(snapshot, &self.rules, request, facts, permit)?;
+        let operation = self.rules.catalog.operations.get(usize::from(permit.operation?.0))?;
+        let (start, side) = (operation.starts.as_ref()?, self.sides.of(permit.who.tenant())?);
+        Some(jobs::Watch::new(&self.jobs, &self.rules.catalog, &side.product, &start.at, *starting))
     }
 
     /// From here until the request is answered what was looked up may change.
@@ -376,6 +408,7 @@ impl Hub {
         record.upstream_waited(sent.as_ref().ok().map(Response::status));
         match sent {
             Ok(mut response) => {
+                record.head_came(&response);
                 response.body_mut().take_what_came(record);
                 let (mut permit, mut response) = (permit, response);
                 if links::leads(response.headers()) {

@@ -22,6 +22,7 @@ use crate::metrics::{GateMetrics, Metrics};
 use crate::problem::Problem;
 use crate::proxy::body::Room;
 use crate::proxy::counters::IoCounters;
+use crate::proxy::jobs::Memory;
 use crate::proxy::limits::Limits;
 use crate::proxy::links::json::GateAddress;
 use crate::proxy::links::{Side, Sides};
@@ -51,6 +52,7 @@ pub(super) struct Gate {
     /// By `RedirectId`.
     redirects: Arc<[Arc<Target>]>,
     lookups: Option<Arc<lookups::Shared>>,
+    jobs: Arc<Memory>,
     /// Its first worker asks what the names in its policy stand for.
     has_first: Arc<AtomicBool>,
     live: Arc<Live>,
@@ -123,6 +125,7 @@ fn build_one(
         redirects: catalog.links.redirects.iter().map(|host| redirect(gate, host, &taken)).collect::<Result<_, _>>()?,
         sides: Arc::new(sides(gate)),
         has_first: Arc::default(),
+        jobs: Arc::default(),
         lookups: gate.lookups.as_ref().map(|written| Arc::new(lookups(written, &taken))),
         rules: Arc::new(rules(gate, catalog)),
         listener: GateListener {
@@ -327,6 +330,7 @@ impl Gate {
             sides: Arc::clone(&self.sides),
             redirects: self.redirects.iter().map(upstream).collect(),
             lookups: Lookups::new(self.lookups.clone(), Arc::clone(&self.rules.catalog), self.metrics.clone()),
+            jobs: Arc::clone(&self.jobs),
             rules: Arc::clone(&self.rules),
             live: Arc::clone(&self.live),
             recorder: Arc::clone(&self.recorder),

@@ -3,6 +3,7 @@
 mod again;
 mod asking;
 mod explain;
+mod job;
 mod named;
 mod redirect;
 mod shown;
@@ -12,13 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::container::{PAIR, before_revisions, locate, needs_body, path_rest};
+use super::catalog::jobs::Fetch;
 use super::catalog::matcher::{Found, Parameters};
-use super::catalog::{ActorRule, Catalog, CredentialKindId, Needs, OperationId, PlaceAt, VariantMask, VocabularySet};
+use super::catalog::{
+    ActorRule, Catalog, CredentialKindId, Needs, Operation, OperationId, PlaceAt, VariantMask, VocabularySet,
+};
 use super::gate::GateRules;
 use super::identity::{
     CredentialRewrite, Identified, KeyPlaces, LoneToken, NotIdentified, gate_tenant, identify, identify_by,
     request_tenant, tenant_arguments, tenant_in_body,
 };
+use super::jobs::AskedJob;
 use super::judge::{
     Mode, Question, Refused, RuleKind, RuleRef, any_revocation_reaches, held_scopes, passes, passes_enforced, refusal,
     shadowing,
@@ -40,6 +45,9 @@ use super::touch::{ContainerName, Reach, Touched};
 pub use again::{decide_again, next_change_ms};
 pub use asking::{AskedBy, Asker, Lacks, THINGS_MAX};
 pub use explain::{Asked, ExplainedVocabulary, Explanation, TouchedWords, Verdict, explain};
+pub use job::starting;
+#[cfg(test)]
+pub(in crate::authz) use job::{kept, with_job};
 pub use named::{NamedIds, named_ids};
 pub use redirect::{FOLLOWED_MAX, Passage, Redirect, decide_redirect};
 pub use shown::{NamedInRequest, ShownContainers, shown_containers};
@@ -163,6 +171,8 @@ pub struct Denial {
     pub unknown_digest: Option<[u8; 32]>,
     /// What has to be asked before it can be said whether the request stays refused.
     pub lacks: Option<Box<Lacks>>,
+    /// The job of which must be recalled what it belongs to, before that can be said.
+    pub recalls: Option<Box<AskedJob>>,
     /// The answer must not tell what a look-up found.
     pub hidden: bool,
     /// When to ask again, where the product said so.
@@ -185,6 +195,7 @@ impl Denial {
             rule: None,
             unknown_digest: None,
             lacks: None,
+            recalls: None,
             hidden: false,
             retry_after_s: None,
             shadowing: Box::default(),
@@ -313,7 +324,7 @@ pub fn is_same_request(
     matches!((judged, last), (Some(one), Some(other)) if one == other)
 }
 
-/// The operation of a request, and what it touches. `None`: unknown, or unreadable.
+/// The operation of a request, and what it touches by what it names. `None`: unknown, or unreadable.
 fn read<'r>(
     gate: &GateRules,
     request: &'r RequestView<'_>,
@@ -350,6 +361,8 @@ struct Case<'c> {
     base_tenant: Option<&'c str>,
     /// Not its own: a thing so large is built where it stays.
     touched: &'c Result<Touched<'c>, BadRequest>,
+    /// It asks about a job.
+    fetch: Option<&'c Fetch>,
     sought: Sought,
 }
 
@@ -388,6 +401,9 @@ fn touched<'r>(
         Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
     };
     match operation {
+        Some(operation @ Operation { fetches: Some(fetch), .. }) => {
+            job::touched(gate, operation, fetch, parameters, request, facts)
+        }
         Some(operation) => locate(gate, operation, parameters, request, facts),
         None if request.ends_in_a_pair() => Err(PAIR),
         None if *found == Found::Lookalike => {
@@ -415,7 +431,23 @@ impl<'c> Case<'c> {
         };
         let (generation, named, pins) = (snapshot.generation, &*snapshot.named, &*snapshot.pins);
         let (lone, sought) = (LoneToken::default(), Sought { answer_guard: None, is_brief: false });
-        Self { generation, named, pins, gate, product, request, facts, lone, operation, base_tenant, touched, sought }
+        let known = operation.and_then(|id| gate.catalog.operations.get(usize::from(id.0)));
+        let fetch = known.and_then(|operation| operation.fetches.as_deref());
+        Self {
+            generation,
+            named,
+            pins,
+            gate,
+            product,
+            request,
+            facts,
+            lone,
+            operation,
+            base_tenant,
+            touched,
+            fetch,
+            sought,
+        }
     }
 
     /// Judges by one state. Of several reasons the first counts: bad_request, who, app_suspended, unknown_operation.
@@ -436,6 +468,9 @@ impl<'c> Case<'c> {
             Ok(identified) => {
                 let caller = self.caller(policy, identified.credential)?;
                 let touched = touched.ok_or_else(|| Box::new(Denial::of(Reason::BadRequest)))?;
+                if let Some(fetch) = self.fetch {
+                    return self.decide_job(policy, &identified, &caller, fetch, touched);
+                }
                 // The question is put together anew where it is asked again: so that here, where mostly one answer is
                 // wanted, the compiler need not keep it.
                 let passed = match self.passes_outright(policy, &caller, touched) {
@@ -719,6 +754,7 @@ impl<'c> Case<'c> {
             rule: refused.rule.clone(),
             unknown_digest: None,
             lacks: None,
+            recalls: None,
             hidden: false,
             retry_after_s: None,
             shadowing: Box::default(),

@@ -1,10 +1,13 @@
-//! What the product was asked for one request, and what it said. An argument of the judgement: nothing here asks.
+//! What the product was asked for one request, and what it said; and what is remembered of the job that it asks about. An
+//! argument of the judgement: nothing here asks or remembers.
 
 use std::sync::Arc;
 
 use super::catalog::VariantMask;
 use super::catalog::lookups::{Home, LookupId};
+use super::jobs::{AskedJob, Recalled};
 use super::reason::Reason;
+use super::touch::Reach;
 
 /// The answers that one request is judged by, for its caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct LookedUp {
     answers: Vec<(Thing, Told)>,
     /// How often something was asked.
     pub rounds: u32,
+    /// What the job belongs to that the request asks about, if that is remembered.
+    job: Option<(AskedJob, Option<Arc<Reach<'static>>>)>,
 }
 
 /// Something that lies in a container.
@@ -34,7 +39,7 @@ pub enum Told {
     Failed { reason: Reason, retry_after_s: Option<u32> },
 }
 
-static NOTHING: LookedUp = LookedUp { tenant: None, answers: Vec::new(), rounds: 0 };
+static NOTHING: LookedUp = LookedUp { tenant: None, answers: Vec::new(), rounds: 0, job: None };
 
 impl LookedUp {
     pub fn nothing() -> &'static Self {
@@ -42,7 +47,25 @@ impl LookedUp {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
+        self.answers.is_empty() && self.job.is_none()
+    }
+
+    /// Adds what is remembered of a job. A request asks about one.
+    pub fn recall(&mut self, asked: AskedJob, reach: Option<Arc<Reach<'static>>>) {
+        self.job = Some((asked, reach));
+    }
+
+    /// What is remembered of a job for whoever asks about it.
+    pub fn job(&self, asked: &AskedJob) -> Recalled<'_> {
+        match &self.job {
+            Some((known, reach)) if known == asked => reach.as_deref().map_or(Recalled::Nothing, Recalled::Started),
+            Some(_) | None => Recalled::NotAsked,
+        }
+    }
+
+    /// What the job touched that the request asks about, for the log.
+    pub fn started(&self) -> Option<&Reach<'static>> {
+        self.job.as_ref()?.1.as_deref()
     }
 
     /// Adds an answer. Those of another tenant are forgotten.

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::catalog::jobs::JobId;
 use super::catalog::lookups::Home;
-use super::catalog::{Catalog, KindId, OperationId, VariantMask, VocabularySet};
+use super::catalog::{Catalog, KindId, OperationId, Touches, VariantMask, VocabularySet};
+use super::decide::{kept, with_job};
+use super::jobs::{AskedJob, NamedJob, Owner, Recalled};
 use super::judge::{Mode, Question, passes, refusal};
+use super::looked_up::LookedUp;
 use super::pins::Pins;
 use super::policy::app::ProductId;
 use super::policy::cells::widening;
@@ -29,6 +33,14 @@ enum What {
     Nothing,
     Tenant,
     Containers(Vec<Named>),
+}
+
+/// A job, who started it in which tenant, and what the request touched that did.
+#[derive(Debug, Clone)]
+struct Started {
+    by: &'static str,
+    tenant: &'static str,
+    what: What,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +118,18 @@ fn naive(documents: &[Document], call: &Call) -> Option<Because> {
         };
     }
     verdict
+}
+
+/// What a call touches that asks about a job: whatever it names besides, and what started the job, if that was this app in
+/// this tenant and is remembered. Else it may be anything.
+fn what_of_job(call: &Call, named: Option<&[Named]>, remembered: Option<&Started>) -> What {
+    let own = remembered.filter(|job| job.by == call.app && job.tenant == call.tenant);
+    match own.map(|job| &job.what) {
+        Some(What::Containers(started)) => {
+            What::Containers(named.into_iter().flatten().chain(started).cloned().collect())
+        }
+        Some(What::Tenant | What::Nothing) | None => What::Tenant,
+    }
 }
 
 fn implied_by(scope: &str) -> BTreeSet<String> {
@@ -591,7 +615,7 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
         .prop_map(move |(one, two, rail)| vec![one, two, rail, set.clone(), group.clone()])
 }
 
-fn call() -> impl Strategy<Value = Call> {
+fn named_containers() -> impl Strategy<Value = Vec<Named>> {
     let named = prop_oneof![
         3 => proptest::sample::select(&["AA", "BB", "CC"][..]).prop_map(|text| Named::Name(text.to_owned())),
         3 => proptest::sample::select(&["10", "20", "30"][..]).prop_map(|text| Named::Id(text.to_owned())),
@@ -599,10 +623,21 @@ fn call() -> impl Strategy<Value = Call> {
         1 => Just(Named::Hint("AA".to_owned())),
         1 => Just(Named::Unknown),
     ];
+    proptest::collection::vec(named, 1..3)
+}
+
+/// A job that somebody started. What starts one touches something.
+fn started() -> impl Strategy<Value = Option<Started>> {
+    let what = prop_oneof![1 => Just(What::Tenant), 4 => named_containers().prop_map(What::Containers)];
+    let who = (proptest::sample::select(&["toy/one", "toy/two"][..]), proptest::sample::select(&["t1", "t2"][..]));
+    proptest::option::weighted(0.9, (who, what).prop_map(|((by, tenant), what)| Started { by, tenant, what }))
+}
+
+fn call() -> impl Strategy<Value = Call> {
     let what = prop_oneof![
         1 => Just(What::Nothing),
         1 => Just(What::Tenant),
-        4 => proptest::collection::vec(named, 1..3).prop_map(What::Containers),
+        4 => named_containers().prop_map(What::Containers),
     ];
     let who = (
         proptest::sample::select(&["toy/one", "toy/two"][..]),
@@ -666,14 +701,18 @@ fn named(name: &Named) -> ContainerName<'_> {
 }
 
 /// The same with containers that are known otherwise than the call says.
-fn with_names<T>(
+fn with_names<'n, T>(
     catalog: &Catalog,
     policy: &Policy,
-    call: &Call,
-    named: impl Fn(&Named) -> ContainerName<'_>,
+    call: &'n Call,
+    named: impl Fn(&'n Named) -> ContainerName<'n>,
     ask: impl FnOnce(&Question<'_>) -> T,
 ) -> T {
-    let reach = match &call.what {
+    with_reach(catalog, policy, call, reach(&call.what, named), ask)
+}
+
+fn reach<'n>(what: &'n What, named: impl Fn(&'n Named) -> ContainerName<'n>) -> Reach<'n> {
+    match what {
         What::Nothing => Reach::Nothing,
         What::Tenant => Reach::Tenant,
         What::Containers(names) => {
@@ -682,7 +721,17 @@ fn with_names<T>(
             refs.for_each(|container| list.push(container));
             Reach::Containers(list)
         }
-    };
+    }
+}
+
+/// The same with what is reached found otherwise.
+fn with_reach<T>(
+    catalog: &Catalog,
+    policy: &Policy,
+    call: &Call,
+    reach: Reach<'_>,
+    ask: impl FnOnce(&Question<'_>) -> T,
+) -> T {
     let bit = |variant: &&str| 1 << VARIANTS.iter().position(|one| one == variant).unwrap();
     let touched = Touched { reach, variants: VariantMask(call.variants.iter().map(bit).sum()) };
     let vocabulary = |name: &&str| 1 << toy::VOCABULARIES.iter().position(|one| one == name).unwrap();
@@ -712,6 +761,34 @@ fn with_names<T>(
 fn permits(toy: &Toy, documents: &[Document], call: &Call) -> bool {
     let policy = compiled(toy, documents);
     with_question(&toy.catalog, &policy, call, |question| passes(question, Mode::Enforced))
+}
+
+/// Whether a call passes that asks about a job, by what is remembered of that.
+fn permits_job(
+    toy: &Toy,
+    policy: &Policy,
+    call: &Call,
+    remembered: Option<&Started>,
+    beside: Option<&[Named]>,
+) -> bool {
+    let owner = |app: &str, tenant: &str| Owner { tenant: tenant.into(), app: app.into() };
+    let job = NamedJob { kind: JobId(0), id: "7".into() };
+    let asked = AskedJob { owner: owner(call.app, call.tenant), job: job.clone() };
+    let by = remembered.map_or(asked.owner.clone(), |job| owner(job.by, job.tenant));
+    let mut known = LookedUp::default();
+    assert_eq!(known.job(&asked), Recalled::NotAsked);
+    known.recall(AskedJob { owner: by, job }, remembered.map(|job| Arc::new(kept(&reach(&job.what, named)))));
+    let beside = beside.map(|names| What::Containers(names.to_vec()));
+    let (touches, here) = match &beside {
+        Some(what) => (Touches::Containers(Box::default()), reach(what, named)),
+        None => (Touches::Tenant { why: "toy".into() }, Reach::Tenant),
+    };
+    let reached = match known.job(&asked) {
+        // What was recalled for somebody else is not asked of it.
+        Recalled::NotAsked | Recalled::Nothing => Reach::Tenant,
+        Recalled::Started(started) => with_job(&touches, here, started),
+    };
+    with_reach(&toy.catalog, policy, call, reached, |question| passes(question, Mode::Enforced))
 }
 
 /// How many ways there are to narrow a grant.
@@ -979,6 +1056,24 @@ proptest! {
         };
         prop_assert!(!told_alone || as_found(true) == permits(&toy, &documents, &call));
         prop_assert!(as_found(true) || !as_found(false), "a name that proves nothing permits nothing");
+    }
+
+    /// As `decide` puts it together: what was kept of the request that started the job, recalled for who asks.
+    #[test]
+    fn a_job_is_judged_as_what_started_it_by_whoever_did_and_else_as_the_tenant(
+        documents in documents(), call in call(), job in started(), beside in proptest::option::of(named_containers())
+    ) {
+        let toy = Toy::new();
+        let policy = compiled(&toy, &documents);
+        let expected = Call { what: what_of_job(&call, beside.as_deref(), job.as_ref()), ..call.clone() };
+        let expected = naive(&documents, &expected).is_none();
+        let permitted = permits_job(&toy, &policy, &call, job.as_ref(), beside.as_deref());
+        prop_assert_eq!(permitted, expected);
+        let forgotten = permits_job(&toy, &policy, &call, None, beside.as_deref());
+        prop_assert!(permitted || !forgotten, "to forget permits nothing new");
+        let by_another = job.map(|job| Started { by: if call.app == "toy/one" { "toy/two" } else { "toy/one" }, ..job });
+        let by_another = permits_job(&toy, &policy, &call, by_another.as_ref(), beside.as_deref());
+        prop_assert_eq!(by_another, forgotten, "another's is as good as none");
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub struct ExplainArgs {
     /// The time to judge by (RFC 3339); absent, now
     #[arg(long, value_parser = time_of)]
     pub at: Option<i64>,
-    /// What a look-up would have said of a container that the request does not tell, such as project=SEC
+    /// What a look-up would have said of a container that the request does not tell, such as project=SEC; of a job that the
+    /// request asks about, what the one that started it touched
     #[arg(long, value_name = "KIND=ID")]
     pub container: Vec<String>,
     /// The file with the body; `-` is standard input

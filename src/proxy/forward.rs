@@ -57,7 +57,7 @@ impl FinalForm {
             Some(received) if received == target => Ok(received.clone()),
             _ => PathAndQuery::try_from(target).map_err(|_| unsendable("the path or query cannot be sent on")),
         };
-        let listened_to = permit.operation.is_some_and(|id| gate.catalog.leaves_or_removes(id));
+        let listened_to = permit.operation.is_some_and(|id| gate.catalog.is_listened_to(id));
         let links_are_read = listened_to || links::rules(&gate.catalog, permit.operation).is_some();
         let (scheme, secret, stood_in) = match &permit.credential {
             Credential::PassThrough if permit.url_signed => {

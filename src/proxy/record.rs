@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use crate::authz::Reason;
 use crate::authz::catalog::OperationId;
 use crate::metrics::{GateMetrics, Outcome, status_class};
+use crate::proxy::jobs::Watch;
 pub use crate::telemetry::DecisionId;
 use crate::telemetry::{CONTAINERS_SHOWN, ContainerShown, DecidedBy, Line, Lines, TraceId};
 use crate::usage::outlasting::{Ended, Listener, Outlasting};
@@ -51,10 +52,30 @@ pub struct Record {
     operation: Option<OperationId>,
     /// Acts in shadow mode that would each have refused it.
     shadowing: Box<[Arc<Path>]>,
-    /// Of a call that makes or removes what outlasts a revocation.
-    listener: Option<Box<Listener>>,
+    /// Who listens to the answer. Few calls have any.
+    hearing: Option<Box<Hearing>>,
     /// `None` once it is told.
     line: Option<Box<Line>>,
+}
+
+/// Who listens to the answer of one call.
+#[derive(Debug, Default)]
+struct Hearing {
+    /// Of a call that makes or removes what outlasts a revocation.
+    listener: Option<Listener>,
+    /// Of a call that starts a job, until its answer has said which.
+    watch: Option<Watch>,
+}
+
+impl Hearing {
+    fn hear(&mut self, bytes: &[u8]) {
+        if self.watch.as_mut().is_some_and(|watch| !watch.hears(bytes)) {
+            self.watch = None;
+        }
+        if let Some(listener) = &mut self.listener {
+            listener.hear(bytes);
+        }
+    }
 }
 
 /// Who sent the request, in the policy's own words.
@@ -110,7 +131,7 @@ impl Record {
             decision,
             operation: None,
             shadowing: Box::default(),
-            listener: None,
+            hearing: None,
             line: Some(Box::new(line)),
         }
     }
@@ -157,14 +178,32 @@ impl Record {
 
     /// Has the answer listened to.
     pub fn listens(&mut self, listener: Listener) {
-        self.listener = Some(Box::new(listener));
+        self.hearing.get_or_insert_default().listener = Some(listener);
+    }
+
+    /// Has the answer watched for the job that is started. `None`: none is.
+    pub fn watches(&mut self, watch: Option<Watch>) {
+        match (watch, &mut self.hearing) {
+            (Some(watch), hearing) => hearing.get_or_insert_default().watch = Some(watch),
+            // Judged again, it may be somebody else's.
+            (None, Some(hearing)) => hearing.watch = None,
+            (None, None) => {}
+        }
+    }
+
+    /// The head of the answer, before anything of it goes on.
+    #[inline]
+    pub fn head_came<B>(&mut self, response: &Response<B>) {
+        if let Some(hearing) = &mut self.hearing {
+            hearing.watch = hearing.watch.take().and_then(|mut watch| watch.sees(response).then_some(watch));
+        }
     }
 
     /// A piece of the answer's body, as the upstream sent it.
     #[inline]
     pub fn heard(&mut self, bytes: &[u8]) {
-        if let Some(listener) = &mut self.listener {
-            listener.hear(bytes);
+        if let Some(hearing) = &mut self.hearing {
+            hearing.hear(bytes);
         }
     }
 
@@ -318,7 +357,7 @@ impl Record {
         if let (Some(app), Some(operation)) = (&line.app, self.operation) {
             noticed.usage.count(app, operation, noticed.operations, permitted, unix_ms(line.at));
         }
-        if let Some(listener) = self.listener.take() {
+        if let Some(listener) = self.hearing.take().and_then(|hearing| hearing.listener) {
             listener.end(match (line.outcome, line.reason, line.status) {
                 (Some(Outcome::Permit | Outcome::WouldDeny), _, Some(status)) => Ended::Answered(status),
                 (Some(Outcome::Deny), ..) | (_, Some(Reason::UpstreamUnreachable), _) => Ended::NotSent,

@@ -426,6 +426,37 @@ fn explain_takes_a_body_a_time_and_what_a_look_up_would_say() {
 }
 
 #[test]
+fn explain_takes_what_the_request_touched_that_started_a_job() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "scopegate.yaml",
+        "version: 1\ngates:\n  - {name: jira, listen: 127.0.0.1:0, product: jira, identify: [token], upstream: \
+         'http://127.0.0.1:9', bypass: network, tenant: {fixed: acme}, names: as_written}\npolicies: policies\n",
+    );
+    write(
+        folder.path(),
+        "policies/a.yaml",
+        &format!(
+            "version: 1\napp: jira/a\nname: A\ncontact: c\ninstallations:\n  - tenant: acme\n    credentials: [{{method: token, \
+             kind: oauth, sha256: \"{}\"}}]\ngrants: [{{scopes: ['read:jira-work'], actors: [app], in: {{project: [PROJ]}}}}]\n",
+            "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+        ),
+    );
+    let about = |more: &[&str]| {
+        explain(
+            folder.path(),
+            &[&["--app", "jira/a", "--tenant", "acme"][..], more, &["GET", "/rest/api/3/task/7"]].concat(),
+        )
+    };
+    about(&[])
+        .says(1, &["container_not_granted", "what the request touched that started the job", "--container project=…"]);
+    about(&["--container", "project=PROJ"]).says(0, &["permit", "project PROJ"]);
+    about(&["--container", "project=SEC"]).says(1, &["container_not_granted", "project SEC"]);
+    assert_eq!(about(&["--format", "json"]).json()["touches"], "tenant");
+}
+
+#[test]
 fn a_broken_policy_is_explained_by_its_problems() {
     let folder = tracker();
     write(folder.path(), "policies/broken.yaml", "version: 1\n");

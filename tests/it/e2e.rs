@@ -13,6 +13,7 @@ mod every_operation;
 mod hostile;
 mod identity;
 mod jira;
+mod jobs;
 mod lenient;
 mod links;
 mod lookups;

@@ -9,7 +9,7 @@ use super::super::Kind;
 use super::super::order::Order;
 use super::whom::Reach;
 use super::{Refused, RefusedCode};
-use crate::authz::catalog::{Catalog, Operation, OperationId, Touches};
+use crate::authz::catalog::{Catalog, Operation, OperationId};
 use crate::authz::policy::app::App;
 use crate::authz::policy::compile::{Catalogs, Compiled};
 use crate::authz::policy::part::{Part, Revocation, Takes};
@@ -55,7 +55,7 @@ pub(super) fn stops(
         let limited = part.area(rule.area).is_some_and(|area| !area.is_all());
         for operation in taken(&product.catalog, part, rule) {
             let id: Arc<str> = Arc::from(&*operation.id);
-            if limited && matches!(operation.touches, Touches::Tenant { .. }) {
+            if limited && operation.is_of_the_tenant() {
                 stops.whole_tenant.push(Arc::clone(&id));
             }
             stops.operations.push(id);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::compact::{
     Answer, Compact, Container, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs, Operation, Place,
-    PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
+    PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines,
+    Word,
 };
 use super::file::{
     self, CatalogFile, ContainerFile, JobFetchFile, JobFile, JobStartFile, KindFile, LineFile, LinkFile, LinksFile,

@@ -56,9 +56,9 @@ pub enum AskedBy {
 }
 
 /// What a request touches as far as is told, and as it is hoped.
-struct Asking<'t> {
+pub(super) struct Asking<'t> {
     tenant: &'t str,
-    told: Touched<'t>,
+    pub(super) told: Touched<'t>,
     hoped: Touched<'t>,
     /// As if all that was told lay in a container that no rule names. What comes of it hangs on nothing that was told.
     elsewhere: Touched<'t>,
@@ -106,7 +106,7 @@ impl<'c> Case<'c> {
         if self.facts.looked_up.is_empty() && !self.sought.is_brief {
             return None;
         }
-        let mut asking = self.asking(caller, touched)?;
+        let mut asking = self.asking(&caller.installation.tenant, touched)?;
         if asking.is_told && self.passes_by(policy, caller, &asking.told) {
             return Some(Ok(self.passed(policy, caller, &asking.told, None)));
         }
@@ -172,7 +172,7 @@ impl<'c> Case<'c> {
         touched: &Touched<'_>,
         mut denial: Box<Denial>,
     ) -> Result<Passed, Box<Denial>> {
-        let Some(mut asking) = self.asking(caller, touched) else { return Err(denial) };
+        let Some(mut asking) = self.asking(&caller.installation.tenant, touched) else { return Err(denial) };
         if asking.is_told {
             match self.judge_caller(policy, caller, &asking.told) {
                 Ok(passed) => return Ok(passed),
@@ -195,9 +195,8 @@ impl<'c> Case<'c> {
     }
 
     /// `None`: nothing in it can be asked about.
-    fn asking<'t>(&self, caller: &Caller<'t>, touched: &Touched<'t>) -> Option<Asking<'t>> {
+    pub(super) fn asking<'t>(&self, tenant: &'t str, touched: &Touched<'t>) -> Option<Asking<'t>> {
         let Reach::Containers(containers) = &touched.reach else { return None };
-        let tenant = &*caller.installation.tenant;
         let mut asking = Asking {
             tenant,
             told: Touched { reach: Reach::Tenant, variants: touched.variants },
@@ -452,7 +451,7 @@ fn known_of(container: &ContainerRef<'_>) -> Home {
     }
 }
 
-fn list(containers: Vec<ContainerRef<'_>>) -> Option<ContainerList<'_>> {
+pub(super) fn list(containers: Vec<ContainerRef<'_>>) -> Option<ContainerList<'_>> {
     let mut containers = containers.into_iter();
     let mut list = ContainerList::one(containers.next()?);
     containers.for_each(|container| list.push(container));

@@ -5,9 +5,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::asking::list;
+use super::job::with_job;
 use super::{Case, Denial, Passed, Who, product_of, touched};
-use crate::authz::catalog::matcher::Parameters;
-use crate::authz::catalog::{Catalog, CredentialKindId, KindId, Needs, OperationId};
+use crate::authz::catalog::container::locate;
+use crate::authz::catalog::matcher::{Found, Parameters};
+use crate::authz::catalog::{Catalog, CredentialKindId, KindId, Needs, Operation, OperationId};
 use crate::authz::gate::GateRules;
 use crate::authz::judge::{Question, Standing, held_scopes, standing};
 use crate::authz::policy::Policy;
@@ -26,7 +29,8 @@ pub struct Asked<'a> {
     pub tenant: &'a str,
     pub kind: CredentialKindId,
     pub user: Option<&'a str>,
-    /// Stands for each container of its kind that the request itself does not tell.
+    /// Stands for each container of its kind that the request itself does not tell; and where it asks about a job, what that
+    /// belongs to.
     pub containers: &'a [(KindId, NamedContainer)],
 }
 
@@ -93,11 +97,45 @@ pub fn explain(
     if let Ok(touched) = &mut touched {
         supply(touched, asked.containers);
     }
+    // Nothing is remembered here: what the job belongs to has to be said.
+    let said = |operation| with_said(operation, &parameters, (gate, request, facts), asked);
+    let touched = match (touched, asked_job(gate, &found).and_then(said)) {
+        (Ok(_), Some(of_job)) => Ok(of_job),
+        (touched, _) => touched,
+    };
     let case = Case::of(snapshot, gate, product, request, facts, &found, &touched);
     let newest = case.explain_by(&states.newest, asked);
     match (&states.whole, &newest.verdict) {
         (Some(whole), Verdict::Permitted { .. }) => case.explain_by(whole, asked),
         (Some(_), Verdict::Denied(_)) | (None, _) => newest,
+    }
+}
+
+/// The operation of a request that asks about a job.
+fn asked_job<'g>(gate: &'g GateRules, found: &Found<'_>) -> Option<&'g Operation> {
+    let Found::Operation(matched) = found else { return None };
+    gate.catalog.operations.get(usize::from(matched.operation.0)).filter(|operation| operation.fetches.is_some())
+}
+
+/// What it touches if the containers that are said are those of the job. `None`: none is said.
+fn with_said<'r>(
+    operation: &Operation,
+    parameters: &Parameters<'r>,
+    (gate, request, facts): (&GateRules, &'r RequestView<'_>, &'r Facts<'_>),
+    asked: &Asked<'_>,
+) -> Option<Touched<'r>> {
+    let said = asked.containers.iter().map(|(kind, known)| ContainerRef { kind: *kind, name: name(known) });
+    let started = Reach::Containers(list(said.collect())?);
+    let mut named = locate(gate, operation, parameters, request, facts).ok()?;
+    supply(&mut named, asked.containers);
+    Some(Touched { reach: with_job(&operation.touches, named.reach, &started), ..named })
+}
+
+fn name(known: &NamedContainer) -> ContainerName<'static> {
+    let text = Cow::Owned(known.text.to_string());
+    match known.form {
+        Form::Id => ContainerName::Id(text),
+        Form::Name => ContainerName::Name(text),
     }
 }
 
@@ -122,11 +160,7 @@ fn supply(touched: &mut Touched<'_>, supplied: &[(KindId, NamedContainer)]) {
             continue;
         };
         let Some((_, known)) = supplied.iter().find(|(one, _)| one == kind) else { continue };
-        let text = Cow::Owned(known.text.to_string());
-        container.name = match known.form {
-            Form::Id => ContainerName::Id(text),
-            Form::Name => ContainerName::Name(text),
-        };
+        container.name = name(known);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::job::with_job;
 use super::{product_of, read};
 use crate::authz::catalog::KindId;
 use crate::authz::gate::GateRules;
@@ -44,7 +45,8 @@ fn text<'t>(container: &'t ContainerRef<'_>, facts: &'t Facts<'_>, tenant: &str)
     home.key.as_deref().or(home.id.as_deref())
 }
 
-/// The containers that a request touches, as many as `most`. Reading names are the newest state's, whichever judged.
+/// The containers that a request touches, as many as `most`, with those of the job that it asks about. Reading names are the
+/// newest state's, whichever judged.
 pub fn shown_containers(
     snapshot: &Snapshot,
     gate: &GateRules,
@@ -53,8 +55,14 @@ pub fn shown_containers(
     tenant: &str,
     most: usize,
 ) -> ShownContainers {
-    let Some((_, touched)) = read(gate, request, facts) else { return ShownContainers::default() };
-    let Reach::Containers(containers) = &touched.reach else { return ShownContainers::default() };
+    let Some((operation, touched)) = read(gate, request, facts) else { return ShownContainers::default() };
+    let operation = gate.catalog.operations.get(usize::from(operation.0));
+    let started = facts.looked_up.started();
+    let reach = match (operation, started) {
+        (Some(operation), Some(started)) => &with_job(&operation.touches, touched.reach, started),
+        _ => &touched.reach,
+    };
+    let Reach::Containers(containers) = reach else { return ShownContainers::default() };
     let product = product_of(snapshot, gate).map(|product| &*product.catalog.product);
     let policy = snapshot.states.as_ref().map(|states| &states.newest);
     let name_of = |id: &str| policy?.name_of(product?, tenant, id).cloned();

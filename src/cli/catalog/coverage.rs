@@ -20,13 +20,14 @@ enum Way {
     Argument,
     QueryLanguage,
     LookUp,
+    Job,
     Tenant,
     Nothing,
     NeedsUnknown,
 }
 
 impl Way {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Path,
         Self::Query,
         Self::Header,
@@ -35,6 +36,7 @@ impl Way {
         Self::Argument,
         Self::QueryLanguage,
         Self::LookUp,
+        Self::Job,
         Self::Tenant,
         Self::Nothing,
         Self::NeedsUnknown,
@@ -50,6 +52,7 @@ impl Way {
             Self::Argument => "argument",
             Self::QueryLanguage => "query_language",
             Self::LookUp => "look_up",
+            Self::Job => "job",
             Self::Tenant => "tenant",
             Self::Nothing => "nothing",
             Self::NeedsUnknown => "needs_unknown",
@@ -66,6 +69,7 @@ impl Way {
             Self::Argument => "named in an argument: query, form or JSON",
             Self::QueryLanguage => "named in a query (JQL, CQL) that cannot reach outside of it",
             Self::LookUp => "found by a look-up",
+            Self::Job => "remembered of the job that this app started",
             Self::Tenant => "tenant: all containers, or which one cannot be told",
             Self::Nothing => "nothing: no container holds what it touches",
             Self::NeedsUnknown => "needs unknown: refused, whatever is granted",
@@ -82,7 +86,8 @@ impl Way {
             | Self::Multipart
             | Self::Argument
             | Self::QueryLanguage
-            | Self::LookUp => true,
+            | Self::LookUp
+            | Self::Job => true,
             Self::Tenant | Self::Nothing | Self::NeedsUnknown => false,
         }
     }
@@ -98,6 +103,7 @@ impl Way {
     fn touched(operation: &Operation) -> Self {
         match &operation.touches {
             Touches::Nothing { .. } => Self::Nothing,
+            Touches::Tenant { .. } if operation.fetches.is_some() => Self::Job,
             Touches::Tenant { .. } => Self::Tenant,
             // One whose places all make it the tenant names no container.
             Touches::Containers(places) => naming(places).map(Self::at).min().unwrap_or(Self::Tenant),
@@ -138,6 +144,8 @@ fn naming(places: &[Place]) -> impl Iterator<Item = &Place> {
 /// Whether a request may leave out every place, and then reaches the tenant.
 fn may_name_none(operation: &Operation) -> bool {
     match &operation.touches {
+        // One that is not remembered is as good as none.
+        _ if operation.fetches.is_some() => true,
         Touches::Containers(places) => naming(places).all(|place| place.absent != Absent::Deny),
         Touches::Nothing { .. } | Touches::Tenant { .. } => false,
     }

@@ -162,7 +162,7 @@ impl About<'_> {
                 part.speaks_of(grant.operations, id) && has_line(operation, |scope| scopes.contains(scope))
             })
             .peekable();
-        given.peek().is_some() && given.all(|(_, operation)| matches!(operation.touches, Touches::Tenant { .. }))
+        given.peek().is_some() && given.all(|(_, operation)| operation.is_of_the_tenant())
     }
 
     /// Whether the grant's scopes stand in lines of operations, and only in vocabularies that no credential can use.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::authz::catalog::{Catalog, Needs, Operation, Touches};
+use crate::authz::catalog::{Catalog, Needs, Operation};
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::App;
 use crate::authz::policy::condition::Condition;
@@ -153,7 +153,7 @@ impl Rules<'_> {
             self.part.speaks_of(rule.operations, id) && refuses(self.catalog, operation, &takes)
         });
         let refused: Vec<&Operation> = refused.map(|(_, operation)| operation).collect();
-        let whole = refused.iter().filter(|one| matches!(one.touches, Touches::Tenant { .. }));
+        let whole = refused.iter().filter(|one| one.is_of_the_tenant());
         let whole = whole.map(|one| &*one.id).collect();
         (refused.iter().map(|one| &*one.id).collect(), whole)
     }
@@ -173,7 +173,7 @@ impl Rules<'_> {
                 .operations
                 .iter()
                 .filter(|operation| {
-                    matches!(operation.touches, Touches::Tenant { .. })
+                    operation.is_of_the_tenant()
                         && has_line(operation, |scope| scopes.contains(scope))
                         && !has_line(operation, |scope| everywhere.contains(scope))
                 })

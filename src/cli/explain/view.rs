@@ -116,6 +116,14 @@ fn touches(told: &Told<'_>) -> Option<String> {
             _ => "nothing that lies in a container".to_owned(),
         },
         TouchedWords::Tenant => match stated {
+            _ if told.operation().is_some_and(|operation| operation.fetches.is_some()) => {
+                let kinds = told.gate.catalog.containers.iter().map(|kind| format!("--container {}=…", kind.name));
+                let kinds = kinds.collect::<Vec<_>>().join(", ");
+                format!(
+                    "what the request touched that started the job, if the gate remembers that this app did (say \
+                     {kinds}); else the whole tenant, as here"
+                )
+            }
             Some(Touches::Tenant { why: text }) => format!("the whole tenant{}", why(Some(text))),
             Some(Touches::Containers(_)) => "the whole tenant: this request does not say which container".to_owned(),
             _ => "the whole tenant".to_owned(),

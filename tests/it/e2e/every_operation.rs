@@ -5,6 +5,7 @@
 
 mod apps;
 mod asking;
+mod jobs;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,8 +79,7 @@ fn every_operation_of_buddy() {
 fn every_operation(product: &str, setup: Setup, opt_outs: bool) {
     let catalog = builtin::catalog(product).expect("it is built in");
     let world = World { catalog: Arc::clone(&catalog), opt_outs };
-    let mut plan =
-        Plan { catalog: &catalog, world: &world, apps: BTreeMap::new(), cases: Vec::new(), counts: BTreeMap::new() };
+    let mut plan = Plan::new(&catalog, &world);
     for operation in &catalog.operations {
         let sort = plan.operation(operation);
         *plan.counts.entry(sort).or_default() += 1;
@@ -132,6 +132,8 @@ enum Sort {
     Named,
     /// By nothing but a thing that lies in it.
     LookedUp,
+    /// By the job that it asks about, if that is remembered.
+    Job,
     Tenant,
     Nothing,
     NeedsUnknown,
@@ -158,7 +160,11 @@ struct Plan<'c> {
     counts: BTreeMap<Sort, usize>,
 }
 
-impl Plan<'_> {
+impl<'c> Plan<'c> {
+    fn new(catalog: &'c Catalog, world: &'c World) -> Self {
+        Self { catalog, world, apps: BTreeMap::new(), cases: Vec::new(), counts: BTreeMap::new() }
+    }
+
     /// What is asked of one operation. Every way to find containers has its arm.
     fn operation(&mut self, operation: &Operation) -> Sort {
         if matches!(operation.needs, Needs::Unknown) {
@@ -172,6 +178,11 @@ impl Plan<'_> {
             return Sort::NeedsUnknown;
         }
         match &operation.touches {
+            // Nothing was started here: it is the tenant's, whatever else is named.
+            _ if operation.fetches.is_some() => {
+                self.tenant(operation, &Shape::BARE);
+                Sort::Job
+            }
             Touches::Nothing { .. } => {
                 self.nothing(operation);
                 Sort::Nothing
@@ -423,13 +434,14 @@ impl Plan<'_> {
     fn tell(&self, [refused, hidden, passed]: [usize; 3], (questions, things): (usize, usize)) {
         let count = |sort| self.counts.get(&sort).copied().unwrap_or_default();
         let line = format!(
-            "{}{}: {} operations: {} named, {} looked up, {} tenant, {} nothing, {} needs unknown; {} apps, {refused} \
-             requests refused, {hidden} not found, {passed} passed; {questions} questions about {things} things\n",
+            "{}{}: {} operations: {} named, {} looked up, {} jobs, {} tenant, {} nothing, {} needs unknown; {} apps, \
+             {refused} requests refused, {hidden} not found, {passed} passed; {questions} questions about {things} things\n",
             self.catalog.product,
             if self.world.opt_outs { "" } else { " without opt-outs" },
             self.catalog.operations.len(),
             count(Sort::Named),
             count(Sort::LookedUp),
+            count(Sort::Job),
             count(Sort::Tenant),
             count(Sort::Nothing),
             count(Sort::NeedsUnknown),

@@ -350,6 +350,12 @@ impl Ask {
         self
     }
 
+    /// Without this field.
+    pub fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
+        self
+    }
+
     pub fn bearer(self, token: &str) -> Self {
         self.with("authorization", &format!("Bearer {token}"))
     }

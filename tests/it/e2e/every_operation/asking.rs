@@ -140,7 +140,24 @@ struct Parts {
 
 /// The request of an operation in one shape; `which` says what each place names.
 pub fn ask(world: &World, operation: &Operation, shape: &Shape, which: &dyn Fn(usize) -> Which) -> Ask {
+    ask_with(world, operation, shape, which, Parts::default())
+}
+
+/// A request that asks about the job of this id, and names nothing else but what its path does.
+pub fn ask_about(world: &World, operation: &Operation, id: &str, which: Which) -> Ask {
+    let fetch = operation.fetches.as_ref().expect("it asks about jobs");
     let mut parts = Parts::default();
+    parts.fill(&fetch.at, id.to_owned(), Encoding::Query);
+    ask_with(world, operation, &Shape::BARE, &|_| which, parts)
+}
+
+fn ask_with(
+    world: &World,
+    operation: &Operation,
+    shape: &Shape,
+    which: &dyn Fn(usize) -> Which,
+    mut parts: Parts,
+) -> Ask {
     let all = places(operation);
     let mut numbers: Vec<usize> = numbers(operation, shape).into_iter().collect();
     // Keys come before what stands below them.
@@ -173,6 +190,14 @@ pub fn ask(world: &World, operation: &Operation, shape: &Shape, which: &dyn Fn(u
         (Value::Null, [], fields) => multipart(ask, fields),
         _ => panic!("{} is sent in bodies of two types", operation.id),
     }
+}
+
+/// A link to what asks about the job of this id.
+pub fn link_to(catalog: &Catalog, operation: &Operation, id: &str) -> String {
+    let Some(PlaceAt::Path(index)) = operation.fetches.as_ref().map(|fetch| &fetch.at) else {
+        panic!("not in its path")
+    };
+    base(catalog, operation).to_owned() + &path(&operation.template, &BTreeMap::from([(*index, id.to_owned())]))
 }
 
 fn is_around_a_tenant(operation: &Operation, pointer: &str) -> bool {

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scopegate::authz::catalog::compact::AnswerReading;
+use scopegate::authz::catalog::jobs::NamedAt;
 use scopegate::authz::catalog::lookups::{HomeAt, Lookup, LookupId, Tells};
+use scopegate::authz::catalog::matcher::Found;
 use scopegate::authz::catalog::{Catalog, ContainerKind, KindId, Operation, Place, Reading, VariantMask};
 use serde_json::{Value, json};
 
-use super::asking::{places, put};
+use super::asking::{link_to, places, put};
 use crate::support::upstream::{Received, Reply, StubUpstream};
 
 /// Which of the two containers of a kind a place names, or in which of them lies what it names.
@@ -302,6 +304,42 @@ impl World {
             false => Reply::ok("ok"),
         })
     }
+
+    /// The same product, which carries out what it is asked later: its answer names the job as that request says, in the way
+    /// of the operation that it is.
+    pub fn upstream_with_jobs(&self) -> StubUpstream {
+        let (answers, catalog) = (self.answers(), Arc::clone(&self.catalog));
+        StubUpstream::start(move |received| match (is_question(received), received.field(JOB_FIELD)) {
+            (true, _) => answers.get(target(received)).map_or(Reply::Close, |answer| Reply::raw(answer)),
+            (false, Some(job)) => Reply::raw(&started(&catalog, received, job)),
+            (false, None) => Reply::ok("ok"),
+        })
+    }
+}
+
+/// The field in which a request says what the job that it starts shall be called.
+pub const JOB_FIELD: &str = "x-test-job";
+
+/// How the answer to such a request names its job.
+fn started(catalog: &Catalog, received: &Received, id: &str) -> String {
+    let method = received.line().split(' ').next().expect("a method").parse().expect("a method");
+    let path = target(received).split('?').next().expect("a path");
+    let Found::Operation(matched) = catalog.matcher.find(&method, path) else { panic!("{path}") };
+    let operation = &catalog.operations[usize::from(matched.operation.0)];
+    let start = operation.starts.as_ref().expect("it starts a job");
+    let mut fetching = catalog.operations.iter().filter(|one| one.method == http::Method::GET);
+    let fetching = fetching.find(|one| one.fetches.as_ref().is_some_and(|fetch| fetch.job == start.job));
+    let link = || link_to(catalog, fetching.expect("something asks about it"), id);
+    let pointer = |names: &[Box<str>]| names.iter().map(|name| format!("/{name}")).collect::<String>();
+    let mut body = Value::Null;
+    match &start.at {
+        NamedAt::Location => {
+            return format!("HTTP/1.1 303 See Other\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", link());
+        }
+        NamedAt::Answer(names) => put(&mut body, &pointer(names), Value::from(id)),
+        NamedAt::Link(names) => put(&mut body, &pointer(names), Value::from(link())),
+    }
+    said("201 Created", &body)
 }
 
 fn issue(project: &str) -> String {
