@@ -9,6 +9,7 @@ pub mod builtin;
 pub mod compact;
 pub mod compile;
 pub mod container;
+pub mod evaluators;
 pub mod file;
 pub mod items;
 pub mod jobs;
@@ -102,6 +103,7 @@ pub struct Catalog {
     pub lookups: Box<[lookups::Lookup]>,
     /// By `JobId`.
     pub jobs: Box<[jobs::Job]>,
+    pub evaluators: Box<[evaluators::Evaluator]>,
     /// The scope `gate:call`.
     pub gate_call: ScopeId,
     /// The scope `gate:mint`.

@@ -175,6 +175,7 @@ pub fn catalog() -> Catalog {
         links: links::Links::default(),
         lookups: Box::default(),
         jobs: Box::default(),
+        evaluators: Box::default(),
         gate_call: id("gate:call"),
         gate_mint: id("gate:mint"),
         vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),

@@ -99,6 +99,7 @@ fn catalog() -> Catalog {
         links: Default::default(),
         lookups: Box::default(),
         jobs: Box::default(),
+        evaluators: Box::default(),
         gate_call: ScopeId::new(0).unwrap(),
         gate_mint: ScopeId::new(1).unwrap(),
         vendor_scopes: ScopeSet::EMPTY,

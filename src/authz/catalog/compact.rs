@@ -43,6 +43,7 @@ pub struct Compact {
     pub redirects: Vec<RedirectHost>,
     pub lookups: Vec<Lookup>,
     pub jobs: Vec<Job>,
+    pub evaluators: Vec<Evaluator>,
     pub operations: Vec<Operation>,
 }
 
@@ -165,6 +166,15 @@ pub struct JobStart {
 pub struct JobFetch {
     pub operations: Vec<Word>,
     pub at: Vec<PlaceAt>,
+}
+
+/// An argument by which any operation evaluates something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluator {
+    pub query: Word,
+    pub why: String,
+    pub below: Option<String>,
+    pub plain: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

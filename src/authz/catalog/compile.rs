@@ -1,6 +1,7 @@
 //! Turns a catalog in words into the checked model: numbers the names, closes the implications, compiles
 //! the patterns. Every problem of a catalog is found in one pass; a catalog with a problem is none.
 
+mod evaluators;
 mod jobs;
 mod links;
 mod lookups;
@@ -27,6 +28,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
     let links = links::compile(compact, &mut names);
     let lookups = lookups::compile(compact, &mut names);
     let jobs = jobs::compile(compact, &mut names);
+    let evaluators = evaluators::compile(compact, &mut names);
     let (operations, matcher) = operations(compact, &links, &mut names);
     lookups::ask_what_is_there(compact, &lookups, &matcher, &mut names);
     jobs::reach_something(compact, &operations, &mut names);
@@ -58,6 +60,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         links: links.model,
         lookups,
         jobs,
+        evaluators,
         gate_call,
         gate_mint,
         tenant_bases: boxed(&compact.tenant_bases),

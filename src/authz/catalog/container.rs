@@ -43,6 +43,9 @@ pub fn locate<'r>(
     if request.ends_in_a_pair() && !reads_revisions(operation) {
         return Err(PAIR);
     }
+    if !gate.catalog.evaluators.is_empty() && !request.query.is_empty() && evaluates(gate, request)? {
+        return locate_evaluated(gate, operation, parameters, request, facts);
+    }
     match &operation.touches {
         Touches::Containers(places) if operation.variants == VariantMask::ALL => match &**places {
             // Nearly every operation names one container, in its path: then there is nothing to put together.
@@ -70,6 +73,35 @@ fn reads_revisions(operation: &Operation) -> bool {
         Touches::Containers(places) => places.iter().any(|place| place.reading == Reading::Revisions),
         Touches::Nothing { .. } | Touches::Tenant { .. } => false,
     }
+}
+
+/// Whether the request evaluates something, whatever it names.
+#[inline(never)]
+fn evaluates(gate: &GateRules, request: &RequestView<'_>) -> Result<bool, BadRequest> {
+    for evaluator in &gate.catalog.evaluators {
+        if evaluator.is_asked(request)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is shown may lie anywhere. What holds nothing of a container's holds nothing that could be evaluated.
+#[cold]
+#[inline(never)]
+fn locate_evaluated<'r>(
+    gate: &GateRules,
+    operation: &Operation,
+    parameters: &Parameters<'r>,
+    request: &'r RequestView<'_>,
+    facts: &'r Facts<'_>,
+) -> Result<Touched<'r>, BadRequest> {
+    let touched = locate_all(gate, operation, parameters, request, facts)?;
+    let reach = match touched.reach {
+        Reach::Nothing => Reach::Nothing,
+        Reach::Tenant | Reach::Containers(_) => Reach::Tenant,
+    };
+    Ok(Touched { reach, ..touched })
 }
 
 #[inline(never)]

@@ -56,6 +56,8 @@ pub struct CatalogFile {
     pub lookups: Vec<LookupFile>,
     #[serde(default)]
     pub jobs: Vec<JobFile>,
+    #[serde(default)]
+    pub evaluators: Vec<EvaluatorFile>,
     pub operations: Vec<OperationFile>,
 }
 
@@ -118,6 +120,8 @@ pub struct OverlayFile {
     pub lookups: Vec<LookupFile>,
     #[serde(default)]
     pub jobs: Vec<JobFile>,
+    #[serde(default)]
+    pub evaluators: Vec<EvaluatorFile>,
     #[serde(default)]
     pub operations: Vec<OperationFile>,
 }
@@ -573,6 +577,21 @@ pub struct JobFetchFile {
     pub body: Option<Text>,
     #[serde(default)]
     pub argument: Option<String>,
+}
+
+/// An argument of the query by which any operation that names containers evaluates what may lie anywhere: it then reaches the
+/// whole tenant.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluatorFile {
+    #[schemars(with = "String")]
+    pub query: Text,
+    pub why: String,
+    /// Its values are lists of paths (`body.view,version`): what follows this name in one of them counts, and nothing else.
+    #[serde(default)]
+    pub below: Option<String>,
+    /// The values that evaluate nothing. All others may.
+    pub plain: Vec<String>,
 }
 
 /// Reads a catalog.

@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compact::{
-    Answer, Compact, Container, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs, Operation, Place,
-    PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines,
-    Word,
+    Answer, Compact, Container, Evaluator, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs,
+    Operation, Place, PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource,
+    VocabularyLines, Word,
 };
 use super::file::{
-    self, CatalogFile, ContainerFile, JobFetchFile, JobFile, JobStartFile, KindFile, LineFile, LinkFile, LinksFile,
-    LookupFile, NeedsFile, OperationFile, OverlayFile, PlaceFile, Proposal, ReasonFile, RedirectFile, RemoverFile,
-    ScopeFile, Text, TouchesFile, UndoFile, VariantSourceFile,
+    self, CatalogFile, ContainerFile, EvaluatorFile, JobFetchFile, JobFile, JobStartFile, KindFile, LineFile, LinkFile,
+    LinksFile, LookupFile, NeedsFile, OperationFile, OverlayFile, PlaceFile, Proposal, ReasonFile, RedirectFile,
+    RemoverFile, ScopeFile, Text, TouchesFile, UndoFile, VariantSourceFile,
 };
 use crate::problem::{At, Problem, did_you_mean};
 
@@ -68,6 +68,7 @@ fn facts(catalog: &CatalogFile) -> Compact {
         redirects: redirects(&catalog.redirects, false),
         lookups: catalog.lookups.iter().map(|written| lookup(written, false)).collect(),
         jobs: catalog.jobs.iter().map(|written| job(written, false)).collect(),
+        evaluators: catalog.evaluators.iter().map(|written| evaluator(written, false)).collect(),
         operations: Vec::new(),
     }
 }
@@ -135,6 +136,7 @@ impl Merge<'_> {
         for written in &overlay.jobs {
             replace(&mut compact.jobs, job(written, true), |job| &job.name.text);
         }
+        compact.evaluators.extend(overlay.evaluators.iter().map(|written| evaluator(written, true)));
     }
 
     fn add_operations(&mut self, written: &[OperationFile], overlay: bool) {
@@ -435,6 +437,15 @@ fn job(written: &JobFile, overlay: bool) -> Job {
         why: written.why.clone(),
         started: written.started.iter().map(start).collect(),
         fetched: written.fetched.iter().map(fetch).collect(),
+    }
+}
+
+fn evaluator(written: &EvaluatorFile, overlay: bool) -> Evaluator {
+    Evaluator {
+        query: word(&written.query, overlay),
+        why: written.why.clone(),
+        below: written.below.clone(),
+        plain: written.plain.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{CatalogFormat, view};
+use crate::authz::catalog::evaluators::Evaluator;
 use crate::authz::catalog::lookups::Lookup;
 use crate::authz::catalog::pattern::Pattern;
 use crate::authz::catalog::{
@@ -222,12 +223,19 @@ impl Compared {
         self.same("places of tokens", &format!("{:?}", old.tokens), &format!("{:?}", new.tokens));
         self.same("tenant arguments", &format!("{:?}", old.tenant_arguments), &format!("{:?}", new.tenant_arguments));
         self.set("look-up", &lookups(old), &lookups(new));
+        // The other way round: an evaluator less permits more.
+        self.set_that_takes("evaluator", &evaluators(old), &evaluators(new));
         self.same("variants", &format!("{:?}", old.variants), &format!("{:?}", new.variants));
     }
 
     fn set(&mut self, what: &str, old: &BTreeSet<String>, new: &BTreeSet<String>) {
         self.widens.extend(new.difference(old).map(|one| format!("{what} {one} is new")));
         self.narrows.extend(old.difference(new).map(|one| format!("{what} {one} is gone")));
+    }
+
+    fn set_that_takes(&mut self, what: &str, old: &BTreeSet<String>, new: &BTreeSet<String>) {
+        self.narrows.extend(new.difference(old).map(|one| format!("{what} {one} is new")));
+        self.widens.extend(old.difference(new).map(|one| format!("{what} {one} is gone")));
     }
 
     /// Nobody can tell which of two ways to read a request permits more.
@@ -351,6 +359,16 @@ fn kinds(catalog: &Catalog) -> BTreeSet<String> {
         format!("{} ({}; {:?})", kind.name, usable.join(", "), kind.actor)
     };
     catalog.kinds.iter().map(one).collect()
+}
+
+/// By which arguments any operation evaluates something.
+fn evaluators(catalog: &Catalog) -> BTreeSet<String> {
+    let one = |evaluator: &Evaluator| {
+        let Evaluator { query, below, plain, .. } = evaluator;
+        let below = below.as_ref().map_or(String::new(), |name| format!(" below {name}"));
+        format!("{query} ({}{below} evaluate nothing)", plain.join(", "))
+    };
+    catalog.evaluators.iter().map(one).collect()
 }
 
 /// What can be asked, and how the answers are read. One that is read otherwise is another one.

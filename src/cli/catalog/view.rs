@@ -28,14 +28,21 @@ pub fn summary_line(catalog: &Catalog, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{name:<20} {operations:>5} operations {scopes:>5} scopes  sha256:{}", catalog.digest)
 }
 
-/// `{product, operations: [{id, request, needs, touches}]}`.
+/// `{product, operations: [{id, request, needs, touches}]}`, and what holds for all of them.
 pub fn json(catalog: &Catalog) -> Value {
+    let jobs = catalog.jobs.iter().map(|job| json!({ "job": &*job.name, "why": &*job.why }));
+    let evaluators = catalog.evaluators.iter().map(|one| {
+        let plain: Vec<&str> = one.plain.iter().map(|value| &**value).collect();
+        json!({ "query": &*one.query, "below": one.below.as_deref(), "plain": plain, "why": &*one.why })
+    });
     let operations: Vec<Value> =
         catalog.operations.iter().map(|operation| operation_json(catalog, operation)).collect();
     json!({
         "product": &*catalog.product,
         "release": catalog.release,
         "digest": catalog.digest,
+        "jobs": jobs.collect::<Vec<_>>(),
+        "evaluators": evaluators.collect::<Vec<_>>(),
         "operations": operations,
     })
 }

@@ -109,6 +109,7 @@ fn what_the_new_one_only_refuses_is_narrower() {
             "guards were nobody, are gate:admit",
         ),
         ("touches: {places: [{kind: team, path: team}]}", "touches: {tenant: w}", "touches \"tenant\""),
+        ("dialect: problem", "dialect: problem\nevaluators: [{query: show, why: w, plain: [raw]}]", "evaluator show"),
     ] {
         assert!(OLD.contains(before), "{before}");
         let (same, told) = compared(OLD, &OLD.replace(before, after));

@@ -274,6 +274,29 @@ fn what_evaluates_something_is_the_tenant_s_and_is_no_job() {
     assert!(places.iter().any(|place| place.at == PlaceAt::Body("/expression".into()) && place.present_is_tenant));
 }
 
+#[test]
+fn an_evaluator_is_an_argument_with_the_values_that_evaluate_nothing() {
+    let with = |evaluators: &str| parsed(&format!("{JOBS}evaluators:\n  {evaluators}\n"));
+    let known = with("- {query: expand, why: w, below: body, plain: [storage]}").expect("a catalog");
+    assert_eq!(known.evaluators.len(), 1);
+    for (wrong, said) in [
+        ("- {query: expand, why: ' ', plain: [storage]}", "needs a reason"),
+        ("- {query: '', why: w, plain: [storage]}", "names and values are words"),
+        ("- {query: expand, why: w, below: a.b, plain: [storage]}", "names and values are words"),
+        ("- {query: expand, why: w, plain: ['*']}", "names and values are words"),
+        ("- {query: expand, why: w, plain: [a]}\n  - {query: expand, why: w, plain: [b]}", "is written twice"),
+    ] {
+        let problems = with(wrong).expect_err(wrong).join("; ");
+        assert!(problems.contains(said), "{wrong}: {problems}");
+    }
+    // The forms in which Confluence shows a body with its macros run.
+    let [format, expand] = &confluence().evaluators[..] else { panic!("two arguments") };
+    assert_eq!((&*format.query, &*expand.query, expand.below.as_deref()), ("body-format", "expand", Some("body")));
+    for form in ["view", "export_view", "styled_view", "anonymous_export_view", "editor", "dynamic"] {
+        assert!(!format.plain.iter().chain(&expand.plain).any(|plain| **plain == *form), "{form}");
+    }
+}
+
 /// Operations whose answers look like a job's and are none, with the reason.
 const NO_JOBS: [(&str, &str); 17] = [
     ("getAttachmentContent", "its 303 leads to the file"),

@@ -55,6 +55,44 @@ fn a_page_of_unknown_place_reaches_the_whole_site() {
 }
 
 #[test]
+fn a_page_that_is_shown_with_its_macros_reaches_the_whole_site() {
+    let gate = |area: &str| {
+        let rules = format!("grants: [{{scopes: all, actors: [app], in: {area}}}]\n");
+        gate(Setup::confluence(), "confluence", "oauth", &rules)
+    };
+    let one = gate("{space: [ENG, '98306']}");
+    let shown = [
+        "/wiki/rest/api/space/ENG/content?expand=body.view",
+        "/wiki/rest/api/space/ENG/content?expand=version,body.export_view",
+        "/wiki/rest/api/space/ENG/content?expand=version&expand=children.page.body.styled_view",
+        "/wiki/rest/api/space/ENG/content?expand=body.storage%2Cbody.view",
+        "/wiki/rest/api/space/ENG/content?expand=*",
+        "/wiki/api/v2/spaces/98306/pages?body-format=view",
+        "/wiki/api/v2/spaces/98306/pages?body-format=storage&body-format=editor",
+        "/wiki/api/v2/spaces/98306/pages?body-format=",
+    ];
+    for path in shown {
+        one.refuses(&get(path), "container_not_granted");
+    }
+    // What another reader may take for it.
+    for path in ["?Expand=body.view", "?expand[]=body.view", "?x=1;expand=body.view", "?expand=body.view;x"] {
+        one.refuses(&get(&format!("/wiki/rest/api/space/ENG/content{path}")), "bad_request");
+    }
+    for path in [
+        "/wiki/rest/api/space/ENG/content",
+        "/wiki/rest/api/space/ENG/content?expand=body.storage,version,space",
+        "/wiki/rest/api/space/ENG/content?expand=body,children.page.body.atlas_doc_format",
+        "/wiki/api/v2/spaces/98306/pages?body-format=storage",
+        "/wiki/api/v2/spaces/98306/pages?body-format=atlas_doc_format&limit=5",
+        "/wiki/rest/api/group?expand=body.view",
+    ] {
+        one.passes(&get(path));
+    }
+    let all = gate("all");
+    shown.iter().for_each(|path| drop(all.passes(&get(path))));
+}
+
+#[test]
 fn restrictions_need_a_guard_that_connects_delete_does_not_imply() {
     let restrict = Ask::put("/wiki/rest/api/content/7/restriction").bearer("app").json("[]");
     let grant = |scopes: &str| format!("grants: [{{scopes: [{scopes}], actors: [app], in: all}}]\n");

@@ -56,6 +56,7 @@ impl<'c> Names<'c> {
         names.once("container", compact.containers.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("look-up", compact.lookups.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("job", compact.jobs.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
+        names.once("evaluator", compact.evaluators.iter().map(|one| (one.query.text.as_str(), one.query.spot)));
         names.once("kind", compact.kinds.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("scope", compact.scopes.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         let scopes = compact.scopes.iter().map(|scope| scope.name.text.as_str()).chain(scopes::GUARDS);
