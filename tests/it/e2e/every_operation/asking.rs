@@ -197,7 +197,8 @@ pub fn link_to(catalog: &Catalog, operation: &Operation, id: &str) -> String {
     let Some(PlaceAt::Path(index)) = operation.fetches.as_ref().map(|fetch| &fetch.at) else {
         panic!("not in its path")
     };
-    base(catalog, operation).to_owned() + &path(&operation.template, &BTreeMap::from([(*index, id.to_owned())]))
+    let parts = Parts { path: BTreeMap::from([(*index, id.to_owned())]), ..Parts::default() };
+    base(catalog, operation).to_owned() + &path(&operation.template, &parts)
 }
 
 fn is_around_a_tenant(operation: &Operation, pointer: &str) -> bool {
