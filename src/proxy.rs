@@ -36,7 +36,7 @@ use http::{Request, Response, StatusCode, request};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use crate::authz::decide::shown_containers;
+use crate::authz::decide::{changed, shown_containers};
 use crate::authz::gate::{GateRules, TenantRule};
 use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
@@ -210,7 +210,7 @@ impl Hub {
                     record.watches(self.watch(&snapshot, &request, &facts, &permit));
                     let form = FinalForm::of(&self.rules, head, &request, &facts, &permit, body);
                     let form = form.map_err(|denial| Refused { denial, body: unread })?;
-                    let changing = self.changing(&permit);
+                    let changing = self.changing(&permit, &request, &facts);
                     (self.forward(asked, form, permit, handshake.as_ref(), record), changing)
                 };
                 match sending.await {
@@ -316,9 +316,13 @@ impl Hub {
     }
 
     /// From here until the request is answered what was looked up may change.
-    fn changing(&self, permit: &Permit) -> Option<Box<Changing>> {
-        let operation = self.rules.catalog.operations.get(usize::from(permit.operation?.0))?;
-        self.lookups.changing(operation.changes)
+    fn changing(&self, permit: &Permit, request: &RequestView<'_>, facts: &Facts<'_>) -> Option<Box<Changing>> {
+        let id = permit.operation?;
+        let operation = self.rules.catalog.operations.get(usize::from(id.0))?;
+        if operation.changes.is_empty() {
+            return None;
+        }
+        self.lookups.changing(permit.who.tenant(), &changed(&self.rules, id, request, facts))
     }
 
     /// The line of a permitted request names what it touches. Nobody finds that out where no line is written.

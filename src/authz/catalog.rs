@@ -220,12 +220,14 @@ pub struct Operation {
     pub links: Option<Arc<links::LinkRules>>,
     /// The product reads arguments from a JSON body.
     pub reads_json: bool,
+    /// And from a multipart body.
+    pub reads_multipart: bool,
     /// It leaves something behind that works on when its scope is gone.
     pub undo: Option<Box<Undo>>,
     /// It removes what another left behind.
     pub remover: Option<Box<Remover>>,
     /// The look-ups whose answers it may change.
-    pub changes: lookups::LookupSet,
+    pub changes: Box<[lookups::Change]>,
     /// It starts a job, and its answer says which.
     pub starts: Option<Box<jobs::Start>>,
     /// It asks about a job. `touches` says what else it reaches; one that is not remembered may be anybody's.

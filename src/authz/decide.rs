@@ -2,6 +2,7 @@
 
 mod again;
 mod asking;
+mod changed;
 mod explain;
 mod job;
 mod named;
@@ -44,6 +45,7 @@ use super::touch::{ContainerName, Reach, Touched};
 
 pub use again::{decide_again, next_change_ms};
 pub use asking::{AskedBy, Asker, Lacks, THINGS_MAX};
+pub use changed::{Changed, changed};
 pub use explain::{Asked, ExplainedVocabulary, Explanation, TouchedWords, Verdict, explain};
 pub use job::starting;
 #[cfg(test)]

@@ -79,7 +79,8 @@ enum Place {
     Authorization,
     Query,
     Form,
-    Json,
+    /// Where it cannot be taken out: in JSON, or in a multipart body.
+    Fixed,
 }
 
 /// The digest of the token in `Authorization`, where no other evidence can stand in the request.
@@ -207,7 +208,7 @@ fn identify_by_all<'p>(
         }
         if let Some(value) = facts.body.argument(name)?.one()? {
             let is_form = matches!(facts.body, BodyFacts::Form(_));
-            evidence.token(value.as_bytes(), if is_form { Place::Form } else { Place::Json });
+            evidence.token(value.as_bytes(), if is_form { Place::Form } else { Place::Fixed });
         }
     }
     if may_stand_in_form(gate, request) {
@@ -261,7 +262,7 @@ impl<'p> Evidence<'_, 'p> {
             return;
         };
         match (&credential.proof, place) {
-            (Proof::GateKey { .. }, Place::Json) => self.outcome.failed = true,
+            (Proof::GateKey { .. }, Place::Fixed) => self.outcome.failed = true,
             (Proof::GateKey { .. }, place) if self.gate.identify.gate_key => {
                 self.outcome.stood_in.add(place);
                 self.accept(credential);
@@ -279,8 +280,8 @@ impl<'p> Evidence<'_, 'p> {
         }
         for name in &self.gate.catalog.tokens.form {
             if let Some(value) = body.argument(name)?.one()? {
-                // Not taken out again: a gate key there is refused, as one in JSON is.
-                self.token(value.as_bytes(), Place::Json);
+                // Not taken out again: a gate key there is refused.
+                self.token(value.as_bytes(), Place::Fixed);
             }
         }
         Ok(())
@@ -353,8 +354,8 @@ impl KeyPlaces {
         match place {
             Place::Authorization => self.authorization = true,
             Place::Query => self.query = true,
-            // A key in JSON is refused before: taking a member out would mean writing the document anew.
-            Place::Form | Place::Json => self.form = true,
+            // A key in JSON or multipart is refused before: taking it out would mean writing the document anew.
+            Place::Form | Place::Fixed => self.form = true,
         }
     }
 }

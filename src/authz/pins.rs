@@ -23,6 +23,22 @@ pub struct PinnedName {
     pub name: Box<str>,
 }
 
+/// What a name stood for when it was asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameTold {
+    pub name: PinnedName,
+    pub id: Box<str>,
+    /// What that container is called now, where that was told.
+    pub called: Option<Box<str>>,
+}
+
+impl NameTold {
+    /// The other name that the container has now.
+    pub fn renamed(&self) -> Option<&str> {
+        self.called.as_deref().filter(|called| **called != *self.name.name)
+    }
+}
+
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {

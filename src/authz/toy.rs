@@ -140,9 +140,10 @@ fn operation(toy: &ToyOperation) -> Operation {
         websocket: false,
         links: None,
         reads_json: false,
+        reads_multipart: false,
         undo: None,
         remover: None,
-        changes: lookups::LookupSet::default(),
+        changes: Box::default(),
         starts: None,
         fetches: None,
     }

@@ -32,6 +32,8 @@ pub struct DraftOperation {
     pub tenant_arguments: Vec<String>,
     /// Whether arguments are read from JSON, where that is not what the method lets expect.
     pub json: Option<bool>,
+    /// It takes a file, with its other arguments beside it.
+    pub multipart: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -100,6 +102,9 @@ impl DraftOperation {
         }
         if let Some(json) = self.json {
             line(yaml, &format!("    json: {json}"));
+        }
+        if self.multipart {
+            line(yaml, "    multipart: true");
         }
     }
 

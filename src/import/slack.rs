@@ -157,6 +157,9 @@ fn convert(name: &str, method: &Value, notes: &mut Notes) -> Result<DraftOperati
         proposed,
         tenant_arguments: tenants.map(|(name, _)| (*name).to_owned()).collect(),
         json: json(method, verb),
+        multipart: arguments
+            .values()
+            .any(|argument| argument.get("schema").and_then(Value::as_str) == Some("post_file")),
     })
 }
 

@@ -6,7 +6,8 @@
 //!
 //! Answers are dated when they were asked for. They are kept by worker, so that nothing is locked, for `max_fact_age` at
 //! most; none outlives a change that passes the gate: a move, a rename, a deletion counts up when it is sent and when it
-//! was answered, and what was asked for before either does not count.
+//! was answered, for the thing that it names or for all that a look-up told of the tenant, and what was asked for before
+//! either does not count.
 
 mod budget;
 mod cache;
@@ -29,13 +30,13 @@ use super::forward::authorization;
 use super::upstream::via::Authorization;
 use super::upstream::{SendError, Upstream};
 use crate::authz::catalog::Catalog;
-use crate::authz::catalog::lookups::{Answer, CHAIN_MAX, LookupSet};
-use crate::authz::decide::{AskedBy, Asker, Lacks};
+use crate::authz::catalog::lookups::{Answer, CHAIN_MAX};
+use crate::authz::decide::{AskedBy, Asker, Changed, Lacks};
 use crate::authz::looked_up::{LookedUp, Thing, Told};
 use crate::authz::reason::Reason;
 use crate::metrics::{GateMetrics, LookedUpAs};
 pub use cache::Changes;
-use cache::{Cache, Dated};
+use cache::{Begun, Cache, Counter, Dated, Since};
 
 /// The longest answer that is read. An issue with its project is some hundred bytes, a Slack file with its channels more.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -97,7 +98,7 @@ pub struct Lookups {
 #[derive(Debug)]
 struct Question {
     /// What must not have changed since it was asked, for one who comes later.
-    begun: Dated,
+    begun: Since,
     answered: Notify,
     answer: RefCell<Option<Dated>>,
 }
@@ -154,11 +155,12 @@ impl Lookups {
     }
 
     /// Counts a change as begun, and as ended when what it returns is dropped. `None`: it changes no answer.
-    pub fn changing(&self, changed: LookupSet) -> Option<Box<Changing>> {
+    pub fn changing(&self, tenant: &str, changed: &[Changed]) -> Option<Box<Changing>> {
         let shared = self.shared.as_ref().filter(|_| !changed.is_empty())?;
-        shared.changes.count(changed);
+        let counters = shared.changes.of(tenant, changed);
+        shared.changes.count(&counters);
         // Boxed: every request has room for it, and few need it.
-        Some(Box::new(Changing { shared: Arc::clone(shared), changed }))
+        Some(Box::new(Changing { shared: Arc::clone(shared), counters }))
     }
 
     /// Adds what a request lacks to what it is judged by, where all of it was told before.
@@ -223,17 +225,14 @@ impl Lookups {
             return None;
         }
         under_way.insert(Arc::clone(&of.0.app), of_app + 1);
-        let begun = Dated::begin(self.catalog.asked_on(of.1.lookup), &shared.changes);
+        let begun = Since::now(&shared.changes, &of.0.tenant, self.catalog.asked_on(of.1.lookup));
         let question = Rc::new(Question { begun, answered: Notify::new(), answer: RefCell::default() });
         self.asked.borrow_mut().insert(of.clone(), Rc::clone(&question));
         Some(Asked { lookups: self, of, question })
     }
 
     fn known(&self, shared: &Shared, lacks: &Lacks, thing: &Thing) -> Option<Dated> {
-        let most = shared.settings.max_fact_age;
-        let oldest = if lacks.urgent { most.min(URGENT_AGE_MAX) } else { most };
-        let ages = (oldest, oldest.min(ABSENT_AGE_MAX));
-        self.cache.borrow().get(&lacks.asker, thing, ages, &shared.changes)
+        self.cache.borrow().get(&lacks.asker, thing, ages(shared.settings.max_fact_age, lacks.urgent), &shared.changes)
     }
 
     /// Asks, and asks on where a thing lies in another thing. What is found on the way is kept for each.
@@ -277,35 +276,42 @@ impl Lookups {
             Ok(authorization) => authorization,
             Err((counted, reason, retry_after_s)) => return Ok((self.failed(counted, reason, retry_after_s), None)),
         };
-        let begun = Dated::begin(LookupSet::default().with(thing.lookup), &shared.changes);
-        let mut dated = if lookup.lists() { begun.of_a_list() } else { begun };
+        let (changes, tenant) = (&shared.changes, &asking.lacks.asker.tenant);
+        let identity = Some(&*thing.name).filter(|name| lookup.is_identity(name));
+        let begun = Begun::now(changes, tenant, thing.lookup, identity);
         let target = format!("{}{}", asking.lacks.prefix, lookup.target.of(&asking.lacks.asker.tenant, &thing.name));
         let Ok(uri) = target.parse::<Uri>() else { return unresolved() };
         let exchanged = tokio::time::timeout(shared.settings.timeout, exchange(asking, uri, authorization)).await;
-        let answer = match exchanged {
-            Err(_) => return unresolved(),
+        let (answer, told_of, retry_after_s) = match exchanged {
+            Err(_) | Ok(Exchanged::Failed) => return unresolved(),
             Ok(Exchanged::Moved) => return Err(Moved),
-            Ok(Exchanged::Failed) => return unresolved(),
-            Ok(Exchanged::TooMany(retry_after_s)) => {
-                return Ok((self.failed(LookedUpAs::Limited, Reason::RateLimited, Some(retry_after_s)), None));
+            Ok(Exchanged::Said(answer, retry_after_s)) => (answer, None, retry_after_s),
+            Ok(Exchanged::Body(body, retry_after_s)) => {
+                let told_of = if identity.is_none() { lookup.identity_in(&body) } else { None };
+                (lookup.read(&self.catalog, &body), told_of, retry_after_s)
             }
-            // The tenant's own credential must not be refused: that is its owner's mistake, and no fact.
-            Ok(Exchanged::Hidden) if asking.lacks.by == AskedBy::Tenant => return unresolved(),
-            Ok(Exchanged::Hidden | Exchanged::Absent) => Answer::Nowhere,
-            Ok(Exchanged::Body(body)) => lookup.read(&self.catalog, &body),
         };
+        let dated = begun.answered(changes, tenant, thing.lookup, told_of.as_deref());
+        let mut dated = if lookup.lists() { dated.of_a_list() } else { dated };
         match answer {
             Answer::In { homes, variants } => {
                 self.metrics.looked_up(LookedUpAs::Found);
                 dated.told = Told::In { homes: homes.into(), variants };
                 Ok((dated, None))
             }
-            Answer::Nowhere => {
+            // The tenant's own credential must not be refused: that is its owner's mistake, and no fact.
+            Answer::Hidden if asking.lacks.by == AskedBy::Tenant => unresolved(),
+            Answer::Nowhere | Answer::Hidden => {
                 self.metrics.looked_up(LookedUpAs::Absent);
                 Ok((dated, None))
             }
             Answer::Then { lookup, thing } => Ok((dated, Some(Thing { lookup, name: thing.into() }))),
-            Answer::Unreadable => unresolved(),
+            Answer::TooMany => Ok((self.failed(LookedUpAs::Limited, Reason::RateLimited, Some(retry_after_s)), None)),
+            // The caller alone can get another one, and does where it is told: that is what the product would have told it.
+            Answer::Dead if asking.lacks.by == AskedBy::Caller => {
+                Ok((self.failed(LookedUpAs::Failed, Reason::Unidentified, None), None))
+            }
+            Answer::Dead | Answer::Unreadable => unresolved(),
         }
     }
 
@@ -343,21 +349,27 @@ impl Lookups {
 #[derive(Debug)]
 pub struct Changing {
     shared: Arc<Shared>,
-    changed: LookupSet,
+    counters: Box<[Counter]>,
 }
 
 impl Drop for Changing {
     fn drop(&mut self) {
-        self.shared.changes.count(self.changed);
+        self.shared.changes.count(&self.counters);
     }
+}
+
+/// How old an answer may be: where the thing was found, and where it was not.
+fn ages(max_fact_age: Duration, urgent: bool) -> (Duration, Duration) {
+    let oldest = if urgent { max_fact_age.min(URGENT_AGE_MAX) } else { max_fact_age };
+    (oldest, oldest.min(ABSENT_AGE_MAX))
 }
 
 /// What came of one question.
 enum Exchanged {
-    Body(bytes::Bytes),
-    Absent,
-    Hidden,
-    TooMany(u32),
+    /// With the seconds after which to ask again, should it say "too many".
+    Body(bytes::Bytes, u32),
+    /// What the status alone says.
+    Said(Answer, u32),
     Failed,
     Moved,
 }
@@ -385,11 +397,14 @@ async fn exchange(asking: Asking<'_>, uri: Uri, authorization: HeaderValue) -> E
     // Read to its end, so that the connection can be used again.
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
     let is_plain = head.headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes() == b"identity");
+    let retry_after_s = retry_after(&head.headers);
+    let said = |answer| Exchanged::Said(answer, retry_after_s);
     match (head.status, body) {
-        (StatusCode::OK, Ok(body)) if is_plain => Exchanged::Body(body.to_bytes()),
-        (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Exchanged::Absent,
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Exchanged::Hidden,
-        (StatusCode::TOO_MANY_REQUESTS, _) => Exchanged::TooMany(retry_after(&head.headers)),
+        (StatusCode::OK, Ok(body)) if is_plain => Exchanged::Body(body.to_bytes(), retry_after_s),
+        (StatusCode::NOT_FOUND | StatusCode::GONE, _) => said(Answer::Nowhere),
+        (StatusCode::FORBIDDEN, _) => said(Answer::Hidden),
+        (StatusCode::UNAUTHORIZED, _) => said(Answer::Dead),
+        (StatusCode::TOO_MANY_REQUESTS, _) => said(Answer::TooMany),
         _ => Exchanged::Failed,
     }
 }
@@ -399,4 +414,18 @@ fn retry_after(headers: &HeaderMap) -> u32 {
     let written =
         headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
     written.map_or(RETRY_AFTER_S, |seconds: u32| seconds.clamp(1, 3_600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_for_five_seconds_where_a_revocation_is_limited_and_for_none_longer_than_is_configured() {
+        let seconds = |found, absent| (Duration::from_secs(found), Duration::from_secs(absent));
+        assert_eq!(ages(Duration::from_secs(30), false), seconds(30, 10));
+        assert_eq!(ages(Duration::from_secs(30), true), seconds(5, 5));
+        assert_eq!(ages(Duration::from_secs(2), true), seconds(2, 2));
+        assert_eq!(ages(Duration::from_secs(2), false), seconds(2, 2));
+    }
 }

@@ -12,6 +12,7 @@ mod assist;
 mod bundle;
 mod change;
 mod diff;
+mod names;
 mod samples;
 mod serve;
 mod tls;

@@ -17,6 +17,7 @@ mod jobs;
 mod lenient;
 mod links;
 mod lookups;
+mod lookups_of_products;
 mod operations;
 mod products;
 mod protocols;

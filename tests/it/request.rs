@@ -131,6 +131,7 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         websocket: false,
         links: None,
         reads_json: true,
+        reads_multipart: false,
         undo: None,
         remover: None,
         changes: Default::default(),

@@ -118,6 +118,34 @@ pub struct Lookup {
     pub none_is_tenant: bool,
     pub variants: Vec<(String, Vec<Word>)>,
     pub changed_by: Vec<Word>,
+    pub errors: Option<Errors>,
+    pub identity: Option<Identity>,
+    pub one_changed_by: Vec<OneChanged>,
+}
+
+/// Words of an error, and where they stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errors {
+    pub at: String,
+    pub none: Vec<String>,
+    pub hidden: Vec<String>,
+    pub too_many: Vec<String>,
+    pub dead: Vec<String>,
+}
+
+/// The name that a thing never shares with another one, nor loses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub written: String,
+    pub at: Option<String>,
+}
+
+/// Operations that change the answer for the one thing that they name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OneChanged {
+    pub operations: Vec<Word>,
+    /// `None`: it is not written as it must be.
+    pub at: Option<PlaceAt>,
 }
 
 /// Where an answer names a container.
@@ -206,6 +234,7 @@ pub struct Operation {
     pub websocket: bool,
     /// Whether arguments are read from JSON, where it is written.
     pub json: Option<bool>,
+    pub multipart: bool,
     pub undo: Option<Undo>,
     pub remover: Option<Remover>,
 }

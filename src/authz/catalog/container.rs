@@ -310,19 +310,26 @@ impl Said {
     }
 }
 
-/// Refuses an argument that is read from JSON here and, as the catalog has it, not by the product. Absent there, the
-/// argument would reach further than what it says here; where absence is refused it is no matter.
+/// Refuses an argument that is read from JSON or multipart here and, as the catalog has it, not by the product. Absent
+/// there, the argument would reach further than what it says here; where absence is refused it is no matter.
 fn check_read_by_all(
     operation: &Operation,
     at: &PlaceAt,
     found: &Found<'_>,
     facts: &Facts<'_>,
 ) -> Result<(), BadRequest> {
-    let in_json = matches!(at, PlaceAt::Argument(_)) && matches!(facts.body, BodyFacts::Json(_));
-    if in_json && !operation.reads_json && *found != Found::Absent {
-        return Err(BadRequest("this operation does not read its arguments from JSON: send a query or a form"));
+    if !matches!(at, PlaceAt::Argument(_)) || *found == Found::Absent {
+        return Ok(());
     }
-    Ok(())
+    match facts.body {
+        BodyFacts::Json(_) if !operation.reads_json => {
+            Err(BadRequest("this operation does not read its arguments from JSON: send a query or a form"))
+        }
+        BodyFacts::Multipart(_) if !operation.reads_multipart => {
+            Err(BadRequest("this operation does not read its arguments from `multipart/form-data`: send a form"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The values at a place.

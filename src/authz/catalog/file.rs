@@ -211,6 +211,9 @@ pub struct OperationFile {
     /// Whether the product reads arguments from a JSON body. Left out: unless it is asked for with GET.
     #[serde(default)]
     pub json: Option<bool>,
+    /// The product reads arguments from a multipart body.
+    #[serde(default)]
+    pub multipart: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -487,16 +490,71 @@ pub struct LookupFile {
     /// The member that is `true` where the thing exists (Slack answers 200 to everything).
     #[serde(default)]
     pub ok: Option<String>,
+    /// What is said where that member is `false`. Written beside `ok`.
+    #[serde(default)]
+    pub errors: Option<ErrorsFile>,
     /// `none: tenant`: what lies in no container is the tenant's. Else an answer that names none cannot be read.
     #[serde(default)]
     pub none: Option<Present>,
     /// Members that tell the variant by being `true`. Where none of them is, nothing is told.
     #[serde(default)]
     pub variants: Vec<LookupVariantFile>,
-    /// Operations after which an answer that was asked for before does not count.
+    /// Operations after which no answer of this look-up in the tenant counts that was asked for before.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub changed_by: Vec<Text>,
+    /// The name that a thing never shares with another one, nor loses.
+    #[serde(default)]
+    pub identity: Option<IdentityFile>,
+    /// Operations after which it is one thing's answer alone that does not count, where the request names its identity.
+    /// Where it names the thing otherwise, or not at all, they are as those of `changed_by`.
+    #[serde(default)]
+    pub one_changed_by: Vec<OneChangedFile>,
+}
+
+/// Words of an error. A word that is not listed is a failure, and says nothing of the thing.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorsFile {
+    /// The member that holds the word: a JSON pointer.
+    pub at: String,
+    /// There is no such thing, or none that may be seen.
+    #[serde(default)]
+    pub none: Vec<String>,
+    /// Who asks may not see it.
+    #[serde(default)]
+    pub hidden: Vec<String>,
+    /// Too many questions.
+    #[serde(default)]
+    pub too_many: Vec<String>,
+    /// The credential is none any more.
+    #[serde(default)]
+    pub dead: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityFile {
+    /// How it is written, whole.
+    pub written: String,
+    /// Where an answer tells it: a JSON pointer. Left out where things have no other name.
+    #[serde(default)]
+    pub at: Option<String>,
+}
+
+/// Exactly one of `path` and `argument` is written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OneChangedFile {
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Text>,
+    /// Where the request names the thing.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Text>,
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub argument: Option<Text>,
 }
 
 /// JSON pointers to the id and the name of a container in an answer; `*` is every item of a list or object.

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::compact::AnswerReading;
 use super::container::comparison_form;
 use super::pattern::Pattern;
-use super::{Catalog, ContainerKind, KindId, VariantMask};
+use super::{Catalog, ContainerKind, KindId, PlaceAt, VariantMask};
 use crate::authz::query_language::{self, Bounds, Language, Named};
 use crate::authz::request::json::{self, Value};
 use crate::authz::touch::is_number;
@@ -37,10 +37,6 @@ impl LookupSet {
         Self(self.0 | 1_u64.checked_shl(u32::from(id.0)).unwrap_or(0))
     }
 
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     pub fn iter(self) -> impl Iterator<Item = LookupId> {
         (0..64).filter(move |bit| self.0 & (1 << bit) != 0).map(LookupId)
     }
@@ -57,9 +53,34 @@ pub struct Lookup {
     pub target: Target,
     pub tells: Tells,
     pub ok: Option<Box<str>>,
+    pub errors: Option<Errors>,
+    pub identity: Option<Identity>,
     /// What lies in no container is the tenant's.
     pub none_is_tenant: bool,
     pub variants: Box<[(Box<str>, VariantMask)]>,
+}
+
+/// What the words of an error mean, where the product answers 200 to everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errors {
+    pub at: Box<str>,
+    pub words: Box<[(Box<str>, Answer)]>,
+}
+
+/// The name that a thing never shares with another one, nor loses.
+#[derive(Debug)]
+pub struct Identity {
+    pub written: Pattern,
+    /// Where an answer tells it. `None`: things have no other name.
+    pub at: Option<Box<str>>,
+}
+
+/// What an operation may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub lookup: LookupId,
+    /// Where the request names the one thing that it changes. `None`: it may change any.
+    pub named_at: Option<PlaceAt>,
 }
 
 /// Path and query of the question.
@@ -113,7 +134,13 @@ pub enum Answer {
     Then { lookup: LookupId, thing: Box<str> },
     /// The product knows none such, or does not show it to who asked.
     Nowhere,
-    /// It is not what the catalog says that it is.
+    /// The product does not show it to who asked.
+    Hidden,
+    /// The product takes no more questions now.
+    TooMany,
+    /// The product does not take the credential.
+    Dead,
+    /// It is not what the catalog says that it is, or an error that says nothing of the thing.
     Unreadable,
 }
 
@@ -185,7 +212,7 @@ impl Lookup {
         if let Some(ok) = &self.ok {
             match answer.at(ok).ok()?? {
                 Value::Bool(true) => {}
-                Value::Bool(false) => return Some(Answer::Nowhere),
+                Value::Bool(false) => return self.error(answer),
                 _ => return None,
             }
         }
@@ -213,6 +240,25 @@ impl Lookup {
                 }
             }
         }
+    }
+
+    /// What the word of an error means. `None`: nothing that is known.
+    fn error(&self, answer: &Value<'_>) -> Option<Answer> {
+        let errors = self.errors.as_ref()?;
+        let Value::Text(said) = answer.at(&errors.at).ok()?? else { return None };
+        errors.words.iter().find(|(word, _)| **word == **said).map(|(_, means)| means.clone())
+    }
+
+    /// Whether this name of a thing is its identity.
+    pub fn is_identity(&self, name: &str) -> bool {
+        self.identity.as_ref().is_some_and(|identity| name.len() <= THING_BYTES_MAX && identity.written.is_match(name))
+    }
+
+    /// The identity of the thing that an answer is about, where it tells one.
+    pub fn identity_in(&self, body: &[u8]) -> Option<Box<str>> {
+        let at = self.identity.as_ref()?.at.as_deref()?;
+        let answer = json::parse(body).ok()?;
+        text(answer.at(at).ok()??).filter(|text| self.is_identity(text))
     }
 
     fn variants(&self, answer: &Value<'_>) -> VariantMask {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compact::{
-    Answer, Compact, Container, Evaluator, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs,
+    Answer, Compact, Container, Errors, Evaluator, Identity, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs, OneChanged,
     Operation, Place, PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource,
     VocabularyLines, Word,
 };
@@ -170,6 +170,7 @@ impl Merge<'_> {
             variant_sources: self.sources_of(&written.variant_sources, overlay),
             websocket: written.websocket,
             json: written.json,
+            multipart: written.multipart,
             undo: None,
             remover: None,
         }
@@ -413,6 +414,9 @@ fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
         none_is_tenant: written.none.is_some(),
         variants: written.variants.iter().map(|one| (one.at.clone(), words(&one.means, overlay))).collect(),
         changed_by: words(&written.changed_by, overlay),
+        errors: written.errors.as_ref().map(errors),
+        identity: written.identity.as_ref().map(identity),
+        one_changed_by: written.one_changed_by.iter().map(|one| one_changed(one, overlay)).collect(),
     }
 }
 
@@ -447,6 +451,25 @@ fn evaluator(written: &EvaluatorFile, overlay: bool) -> Evaluator {
         below: written.below.clone(),
         plain: written.plain.clone(),
     }
+}
+
+fn errors(written: &file::ErrorsFile) -> Errors {
+    let file::ErrorsFile { at, none, hidden, too_many, dead } = written.clone();
+    Errors { at, none, hidden, too_many, dead }
+}
+
+fn identity(written: &file::IdentityFile) -> Identity {
+    let file::IdentityFile { written, at } = written.clone();
+    Identity { written, at }
+}
+
+fn one_changed(written: &file::OneChangedFile, overlay: bool) -> OneChanged {
+    let at = match (&written.path, &written.argument) {
+        (Some(name), None) => Some(PlaceAt::Path(word(name, overlay))),
+        (None, Some(name)) => Some(PlaceAt::Argument(name.value.clone())),
+        (None, None) | (Some(_), Some(_)) => None,
+    };
+    OneChanged { operations: words(&written.operations, overlay), at }
 }
 
 fn kind(written: &KindFile, overlay: bool) -> Kind {

@@ -179,6 +179,9 @@ impl<'c> Case<'c> {
                 Err(still) => denial = still,
             }
         }
+        if asking.lacks.len() > THINGS_MAX {
+            denial = self.refused_as_tenant(policy, caller, touched, denial);
+        }
         if asking.lacks.is_empty() || asking.lacks.len() > THINGS_MAX {
             return Err(self.refused_by(policy, caller, &asking, denial));
         }
@@ -191,6 +194,28 @@ impl<'c> Case<'c> {
                 let denial = self.refused_by(policy, caller, &asking, denial);
                 Err(Box::new(Denial { lacks: Some(Box::new(lacks)), ..*denial }))
             }
+        }
+    }
+
+    /// What names more than is asked about reaches the tenant, and will whenever it is sent again: "for now" is no answer.
+    fn refused_as_tenant(
+        &self,
+        policy: &'c Policy,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+        denial: Box<Denial>,
+    ) -> Box<Denial> {
+        if denial.reason != Reason::ContainerUnresolved {
+            return denial;
+        }
+        let tenant = Touched { reach: Reach::Tenant, variants: touched.variants };
+        match self.judge_caller(policy, caller, &tenant) {
+            Err(denial) => {
+                let why = Some("the request names more things than are asked about for one: send fewer in each");
+                Box::new(Denial { why, ..*denial })
+            }
+            // Whoever may reach the whole tenant was not refused for want of a place.
+            Ok(_) => denial,
         }
     }
 
@@ -366,7 +391,10 @@ impl<'c> Case<'c> {
     ) -> Box<Denial> {
         let hangs_on_it = asking.is_told || asking.is_nowhere;
         if let Some((reason, retry_after_s)) = asking.failed {
-            let why = Some("the gate could not ask the product which container this lies in");
+            let why = Some(match reason {
+                Reason::Unidentified => "the product does not take the credential of the request",
+                _ => "the gate could not ask the product which container this lies in",
+            });
             let denial = if hangs_on_it { Self::without_what_was_found(*denial) } else { *denial };
             return Box::new(Denial { reason, why, retry_after_s, rule: None, ..denial });
         }

@@ -225,12 +225,38 @@ fn check_container_somewhere(
     container: &Spanned<String>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut kinds = context.catalogs.iter().filter_map(|product| container_kind(&product.catalog, &kind.value));
-    let known = kinds.clone().next().is_some();
-    if known && !kinds.any(|(_, kind)| named_container(kind, &container.value).is_some()) {
+    let kinds = context
+        .catalogs
+        .iter()
+        .filter_map(|product| Some((&product.catalog, container_kind(&product.catalog, &kind.value)?.1)));
+    if kinds.clone().next().is_none() {
+        return;
+    }
+    let (mut is_named, mut is_told) = (false, false);
+    for (catalog, kind) in kinds {
+        if let Some(named) = named_container(kind, &container.value) {
+            is_named = true;
+            is_told |= !is_untold(catalog, kind, &named);
+        }
+    }
+    if !is_named {
         let message = format!("`{}` is neither an id nor a key of a {}", container.value, kind.value);
         problems.push(Problem::error(context.file, container.at, message));
+    } else if !is_told {
+        problems.push(untold(context.file, container.at, &kind.value, &container.value));
     }
+}
+
+/// A name that the product cannot be asked about, where it can be about others: no rule by it would ever mean a container
+/// that requests name by its id.
+pub fn is_untold(catalog: &Catalog, kind: &ContainerKind, named: &NamedContainer) -> bool {
+    let asked = kind.lookup.and_then(|lookup| catalog.lookups.get(usize::from(lookup.0)));
+    named.form == Form::Name && asked.is_some_and(|asked| !asked.may_be_called(&named.text))
+}
+
+pub(super) fn untold(file: &Arc<Path>, at: At, kind: &str, name: &str) -> Problem {
+    let message = format!("`{name}` stands for nothing: the product cannot be asked which {kind} has that name");
+    Problem::error(file, at, message).help(format!("write the {kind}'s id"))
 }
 
 /// A set may be of any product that has such a kind: of the first in which it mixes forms, it is told.

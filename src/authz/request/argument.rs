@@ -46,7 +46,8 @@ impl<'r> Found<'r> {
     }
 }
 
-/// An argument that may stand in the query, in a form or at the top of a JSON body, but in one of them.
+/// An argument that may stand in the query, in a form, in a field of a multipart body or at the top of a JSON body, but in
+/// one of them.
 pub fn argument<'r>(name: &str, request: &'r RequestView<'_>, facts: &'r Facts<'_>) -> Result<Found<'r>, BadRequest> {
     let in_query = request.arguments().find(name)?;
     let in_body = facts.body.argument(name)?;
@@ -65,7 +66,7 @@ pub fn argument<'r>(name: &str, request: &'r RequestView<'_>, facts: &'r Facts<'
 }
 
 impl<'a> BodyFacts<'a> {
-    /// A member of a form, or of the top level of a JSON body.
+    /// A member of a form or a multipart body, or of the top level of a JSON body.
     pub fn argument<'r>(&'r self, name: &str) -> Result<Found<'r>, BadRequest> {
         match self {
             Self::NotHeld => Err(NOT_HELD),
@@ -73,7 +74,7 @@ impl<'a> BodyFacts<'a> {
             Self::Form(form) => form.find(name),
             Self::Json(Value::Object(object)) => object.member(name)?.map_or(Ok(Found::Absent), values_of),
             Self::Json(_) => Err(BadRequest("the body is not a JSON object")),
-            Self::Multipart(_) => Err(BadRequest("a multipart body is not read here: send JSON or a form")),
+            Self::Multipart(fields) => fields.find(name),
         }
     }
 

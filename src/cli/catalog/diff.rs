@@ -187,8 +187,9 @@ impl Side<'_> {
 
     /// Whatever else a verdict hangs on.
     fn rest(&self) -> String {
-        let Operation { tenant_arguments, variant_sources, websocket, reads_json, .. } = self.operation;
-        format!("{tenant_arguments:?} {variant_sources:?} {websocket} {reads_json}")
+        let Operation { tenant_arguments, variant_sources, websocket, reads_json, reads_multipart, .. } =
+            self.operation;
+        format!("{tenant_arguments:?} {variant_sources:?} {websocket} {reads_json} {reads_multipart}")
     }
 }
 

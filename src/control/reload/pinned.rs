@@ -4,22 +4,21 @@
 //! stays pinned to the same container whatever happens. One that cannot be read keeps the gate from starting, for the
 //! names in it would be pinned anew, to whatever has them now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::authz::pins::{Noted, Pin, PinnedName, Pins};
+use crate::authz::pins::{NameTold, Noted, Pin, PinnedName, Pins};
 use crate::control::overrides::replace_through;
 use crate::problem::{At, Problem, file_name};
 
 /// Below the state folder.
 pub const FILE: &str = "pins.json";
 
-/// What a name stood for when it was looked up.
-pub type Told = (PinnedName, Box<str>);
+pub use crate::authz::pins::NameTold as Told;
 
 #[derive(Debug)]
 pub(super) struct Pinned {
@@ -27,6 +26,8 @@ pub(super) struct Pinned {
     file: Option<PathBuf>,
     failing: bool,
     full: bool,
+    /// What the containers of names that nothing is called by any more are called, as it was said.
+    renamed: BTreeMap<PinnedName, Box<str>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,8 +53,8 @@ const VERSION: u32 = 1;
 
 impl Pinned {
     pub(super) fn load(state: Option<&Path>) -> Result<Self, Problem> {
-        let mut pinned =
-            Self { pins: Arc::default(), file: state.map(|state| state.join(FILE)), failing: false, full: false };
+        let file = state.map(|state| state.join(FILE));
+        let mut pinned = Self { pins: Arc::default(), file, failing: false, full: false, renamed: BTreeMap::new() };
         let Some(path) = &pinned.file else { return Ok(pinned) };
         let problem = |why: String| {
             let problem = Problem::error(&file_name(path), At::default(), format!("cannot be read: {why}"));
@@ -84,9 +85,11 @@ impl Pinned {
     pub(super) fn note(&mut self, told: &[Told], written: &BTreeSet<PinnedName>) -> bool {
         let mut pins = Pins::clone(&self.pins);
         let mut changed = pins.keep_only(|name| written.contains(name));
-        for (name, id) in told.iter().filter(|(name, _)| written.contains(name)) {
-            let noted = pins.note(name, id);
-            self.say(name, id, noted, &pins);
+        self.renamed.retain(|name, _| written.contains(name));
+        for told in told.iter().filter(|told| written.contains(&told.name)) {
+            let noted = pins.note(&told.name, &told.id);
+            self.say(&told.name, &told.id, noted, &pins);
+            self.say_renamed(told);
             changed |= matches!(noted, Noted::Pinned | Noted::ChangedHands);
         }
         if changed {
@@ -115,6 +118,23 @@ impl Pinned {
                 }
             }
         }
+    }
+
+    /// The rule holds on for the container; who reads it looks for a name that is not there. Said once for each new name.
+    fn say_renamed(&mut self, told: &NameTold) {
+        let PinnedName { product, tenant, kind, name } = &told.name;
+        let Some(called) = told.renamed() else {
+            self.renamed.remove(&told.name);
+            return;
+        };
+        if self.renamed.get(&told.name).is_some_and(|said| **said == *called) {
+            return;
+        }
+        self.renamed.insert(told.name.clone(), called.into());
+        tracing::warn!(
+            %product, %tenant, %kind, %name, id = &*told.id, called,
+            "a container has another name now: rules by the old one hold on for it; write its id"
+        );
     }
 
     fn keep(&mut self) {
@@ -154,7 +174,7 @@ mod tests {
     fn what_was_pinned_is_pinned_to_the_same_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let written: BTreeSet<PinnedName> = ["ENG", "HR"].map(name).into();
-        let told = |key: &str, id: &str| [(name(key), Box::from(id))];
+        let told = |key: &str, id: &str| [NameTold { name: name(key), id: id.into(), called: None }];
         let mut pinned = Pinned::load(Some(folder.path())).unwrap();
         assert!(pinned.note(&told("ENG", "71"), &written) && pinned.note(&told("ENG", "72"), &written));
         assert!(!pinned.note(&told("ENG", "72"), &written));
@@ -165,6 +185,49 @@ mod tests {
         assert_eq!((&*pin.id, pin.others.len()), ("71", 1));
         assert!(again.note(&[], &[name("HR")].into()), "what is not written any more is forgotten");
         assert!(Pinned::load(Some(folder.path())).unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn a_plain_rename_is_said_once_and_changes_nothing() {
+        let written: BTreeSet<PinnedName> = [name("ENG")].into();
+        let mut pinned = Pinned::load(None).unwrap();
+        let called = |called: &str| [NameTold { name: name("ENG"), id: "71".into(), called: Some(called.into()) }];
+        let lines = |pinned: &mut Pinned, told: &[NameTold]| {
+            let said = Said::default();
+            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(said.clone()).finish();
+            tracing::subscriber::with_default(subscriber, || pinned.note(told, &written));
+            let lines = said.0.lock().unwrap();
+            String::from_utf8_lossy(&lines).lines().filter(|line| line.contains("WARN")).count()
+        };
+        assert_eq!(lines(&mut pinned, &called("ENG")), 0);
+        let before = pinned.all();
+        assert_eq!(lines(&mut pinned, &called("NEW")), 1);
+        assert_eq!(lines(&mut pinned, &called("NEW")), 0, "once");
+        assert_eq!(lines(&mut pinned, &called("NEWER")), 1);
+        assert_eq!(lines(&mut pinned, &called("ENG")), 0);
+        assert_eq!(lines(&mut pinned, &called("NEW")), 1, "it had its own name again meanwhile");
+        assert_eq!(pinned.all(), before, "the rule stays with the container that it was pinned to");
+    }
+
+    #[derive(Clone, Default)]
+    struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl tracing_subscriber::fmt::MakeWriter<'_> for Said {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
     }
 
     #[test]

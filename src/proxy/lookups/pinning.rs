@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::{Asking, Lookups};
 use crate::authz::catalog::CredentialKindId;
+use crate::authz::catalog::lookups::{Home, LookupId};
 use crate::authz::decide::{AskedBy, Asker, Lacks};
 use crate::authz::gate::TenantRule;
 use crate::authz::looked_up::{Thing, Told};
-use crate::authz::pins::{self, PinnedName};
+use crate::authz::pins::{self, NameTold, PinnedName};
 use crate::authz::policy::Policy;
 use crate::authz::policy::credentials::Proof;
 use crate::proxy::Hub;
@@ -33,7 +34,7 @@ struct Answered {
 }
 
 /// Never returns. Where nothing can be asked it rests. `sink` takes what names stood for; `false`: not now.
-pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<(PinnedName, Box<str>)>) -> bool) {
+pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<NameTold>) -> bool) {
     let mut published = hub.live.published();
     let mut asked: HashMap<PinnedName, Answered> = HashMap::new();
     let (mut owed, mut turn) = (Vec::new(), 0_usize);
@@ -60,7 +61,7 @@ pub async fn attend(hub: Rc<Hub>, sink: impl Fn(Vec<(PinnedName, Box<str>)>) -> 
                 turn = turn.wrapping_add(1);
             }
             asked.insert(name.clone(), Answered { again: Instant::now() + AGAIN, is_told: told.is_some() });
-            owed.extend(told.map(|id| (name, id)));
+            owed.extend(told);
         }
         if !owed.is_empty() && sink(owed.clone()) {
             owed.clear();
@@ -86,13 +87,30 @@ fn due(names: &BTreeSet<PinnedName>, asked: &HashMap<PinnedName, Answered>, now:
     due
 }
 
-/// The id of the one container of that name.
-async fn one(hub: &Hub, name: &PinnedName, turn: usize) -> Option<Box<str>> {
+/// The one container of that name. Where nothing has it any more, what the one that it was pinned to is called now.
+async fn one(hub: &Hub, name: &PinnedName, turn: usize) -> Option<NameTold> {
+    let kind = hub.rules.catalog.containers.iter().find(|kind| kind.name == name.kind)?;
+    let told = |id, called| Some(NameTold { name: name.clone(), id, called });
+    if let Some(home) = home_of(hub, name, (kind.lookup?, &name.name), turn).await {
+        return told(home.id?, home.key);
+    }
+    let pinned = pinned_to(hub, name)?;
+    let home = home_of(hub, name, (kind.lookup_id.or(kind.lookup)?, &pinned), turn).await?;
+    let is_it = home.id.as_deref() == Some(&*pinned) && home.key.is_some();
+    if is_it { told(pinned, home.key) } else { None }
+}
+
+fn pinned_to(hub: &Hub, name: &PinnedName) -> Option<Box<str>> {
+    let snapshot = hub.live.load();
+    Some(snapshot.pins.get(&name.product, &name.tenant, &name.kind, &name.name)?.id.clone())
+}
+
+/// The one container that a look-up tells of something.
+async fn home_of(hub: &Hub, name: &PinnedName, (lookup, of): (LookupId, &str), turn: usize) -> Option<Home> {
     let lookups: &Lookups = &hub.lookups;
     let shared = lookups.shared.as_deref()?;
     let catalog = &hub.rules.catalog;
-    let kind = catalog.containers.iter().find(|kind| kind.name == name.kind)?;
-    let thing = Thing { lookup: kind.lookup?, name: (*name.name).into() };
+    let thing = Thing { lookup, name: of.into() };
     let tenant = hub.rules.tenant.tenants().into_iter().find(|tenant| **tenant == *name.tenant)?;
     let upstream = hub.upstreams.of(&tenant)?;
     // Let go of before anything is waited for.
@@ -114,7 +132,7 @@ async fn one(hub: &Hub, name: &PinnedName, turn: usize) -> Option<Box<str>> {
     let told = lookups.told(shared, asking, &thing).await.ok()?;
     let Told::In { homes, .. } = told.told else { return None };
     match &*homes {
-        [home] => home.id.clone(),
+        [home] => Some(home.clone()),
         _ => None,
     }
 }

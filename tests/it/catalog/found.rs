@@ -103,13 +103,16 @@ fn a_thing_that_has_a_look_up_is_looked_up_wherever_it_is_named() {
 fn what_an_operation_moves_or_removes_is_asked_about_anew() {
     let changes = |catalog: &Catalog, id: &str| -> Vec<String> {
         let changed = operation(catalog, id).changes.iter();
-        changed.map(|id| catalog.lookups[usize::from(id.0)].name.to_string()).collect()
+        changed.map(|one| catalog.lookups[usize::from(one.lookup.0)].name.to_string()).collect()
     };
     let (jira, confluence, bitbucket, slack) = (jira(), confluence(), bitbucket(), slack());
     assert_eq!(changes(&jira, "submitBulkMove"), ["issue", "issue_link"]);
     assert_eq!(changes(&jira, "updateProject"), ["project", "issue"]);
     assert_eq!(changes(&jira, "mergeVersions"), ["version"]);
-    assert_eq!(changes(&confluence, "movePage"), ["content", "page", "whiteboard", "database", "folder", "smart_link"]);
+    assert_eq!(
+        changes(&confluence, "movePage"),
+        ["content", "page", "custom_content", "whiteboard", "database", "folder", "smart_link", "task"]
+    );
     assert!(changes(&confluence, "deleteSpace").len() > 10);
     assert_eq!(changes(&bitbucket, "repositories-workspace-repo-slug-put"), ["repository"]);
     assert_eq!(changes(&slack, "admin.conversations.convertToPrivate"), ["conversation"]);
@@ -155,6 +158,7 @@ fn pointers(lookup: &Lookup) -> Vec<String> {
     };
     all.extend(lookup.variants.iter().map(|(at, _)| at.to_string()));
     all.extend(lookup.ok.iter().map(|at| at.to_string()));
+    all.extend(lookup.identity.iter().filter_map(|identity| identity.at.as_deref()).map(str::to_owned));
     all
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use scopegate::authz::catalog::PlaceAt;
 use scopegate::authz::catalog::lookups::{Answer, Lookup, LookupId};
 
 use super::*;
@@ -32,7 +33,8 @@ const LOOKUPS: &str = "lookups:
   - {lookup: filter, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', answer: [{key: /jql, as: jql}, {id: '/shared/*/id'}]}
   - {lookup: link, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', answer: [{key: /from/key, as: issue_key}, {key: /to/key, as: issue_key}]}
   - {lookup: search, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+', answer: [{id: '/results/*/id'}]}
-  - {lookup: room, why: w, request: 'GET /info?room={id}', kind: room, written: 'C[0-9]+', ok: /ok, answer: [{id: '/room/id'}, {id: '/room/shared/*/id'}, {id: '/room/also/*'}], variants: [{at: /room/is_im, means: [im]}, {at: /room/is_private, means: [private]}, {at: /room/is_public, means: [public]}]}
+  - {lookup: issue, why: w, request: 'GET /notes/{id}', kind: space, written: '[0-9]+|[A-Z]+-[0-9]+', answer: [{id: /space}], identity: {written: '[0-9]+', at: /id}, one_changed_by: [{operations: [movePage], path: id}]}
+  - {lookup: room, why: w, request: 'GET /info?room={id}', kind: room, written: 'C[0-9]+', ok: /ok, errors: {at: /error, none: [no_room], hidden: [not_yours], too_many: [slower], dead: [who_is_this]}, answer: [{id: '/room/id'}, {id: '/room/shared/*/id'}, {id: '/room/also/*'}], variants: [{at: /room/is_im, means: [im]}, {at: /room/is_private, means: [private]}, {at: /room/is_public, means: [public]}]}
 ";
 
 fn parsed(lookups: &str) -> Result<Catalog, Vec<String>> {
@@ -126,7 +128,7 @@ fn an_answer_that_is_not_what_the_catalog_says_names_nothing() {
     let many: Vec<String> = (1..=257).map(|number| format!("\"C{number}\"")).collect();
     let many = format!(r#"{{"ok": true, "room": {{"also": [{}]}}}}"#, many.join(","));
     assert_eq!(read(&catalog, "room", &many), Answer::Unreadable, "more than anything lies in");
-    assert_eq!(read(&catalog, "room", r#"{"ok": false, "error": "not_found"}"#), Answer::Nowhere);
+    assert_eq!(read(&catalog, "room", r#"{"ok": false, "error": "no_room"}"#), Answer::Nowhere);
 }
 
 #[test]
@@ -182,9 +184,48 @@ fn a_thing_in_a_thing_is_asked_about_next() {
 #[test]
 fn operations_say_which_answers_they_change() {
     let catalog = parsed(LOOKUPS).expect("a catalog");
-    let changed = |id: &str| operation(&catalog, id).changes.iter().collect::<Vec<_>>();
-    assert_eq!(changed("movePage"), [LookupId(1)]);
+    let changes = &operation(&catalog, "movePage").changes;
+    let of = |name: &str| changes.iter().find(|one| catalog.lookups[usize::from(one.lookup.0)].name == name.into());
+    assert_eq!(changes.len(), 2);
+    assert_eq!((of("page").unwrap().lookup, &of("page").unwrap().named_at), (LookupId(1), &None), "any of them");
+    assert_eq!(of("issue").unwrap().named_at, Some(PlaceAt::Path(0)), "the one that it names");
     assert!(operation(&catalog, "getPage").changes.is_empty());
+}
+
+#[test]
+fn an_error_says_what_the_catalog_says_that_it_means_and_else_nothing() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let said = |body: &str| read(&catalog, "room", body);
+    let error = |word: &str| said(&format!(r#"{{"ok": false, "error": {word}}}"#));
+    for (word, means) in [
+        (r#""no_room""#, Answer::Nowhere),
+        (r#""not_yours""#, Answer::Hidden),
+        (r#""slower""#, Answer::TooMany),
+        (r#""who_is_this""#, Answer::Dead),
+        (r#""missing_scope""#, Answer::Unreadable),
+        (r#""internal_error""#, Answer::Unreadable),
+        (r#""""#, Answer::Unreadable),
+        ("7", Answer::Unreadable),
+        (r#"["no_room"]"#, Answer::Unreadable),
+        ("null", Answer::Unreadable),
+    ] {
+        assert_eq!(error(word), means, "{word}");
+    }
+    assert_eq!(said(r#"{"ok": false}"#), Answer::Unreadable);
+    assert_eq!(said(r#"{"ok": "false", "error": "no_room"}"#), Answer::Unreadable);
+    assert_eq!(said(r#"{"ok": false, "error": "no_room", "err\u006fr": "slower"}"#), Answer::Unreadable);
+}
+
+#[test]
+fn the_identity_of_a_thing_is_its_name_or_stands_in_the_answer() {
+    let catalog = parsed(LOOKUPS).expect("a catalog");
+    let issue = lookup(&catalog, "issue");
+    assert!(issue.is_identity("7") && !issue.is_identity("AB-7") && !lookup(&catalog, "page").is_identity("7"));
+    assert_eq!(issue.identity_in(br#"{"id": "7", "space": "1"}"#).as_deref(), Some("7"));
+    assert_eq!(issue.identity_in(br#"{"id": 7}"#).as_deref(), Some("7"));
+    for body in [&br#"{"id": "AB-7"}"#[..], br#"{"id": ["7"]}"#, b"{}", b"no JSON"] {
+        assert_eq!(issue.identity_in(body), None);
+    }
 }
 
 #[test]
@@ -210,7 +251,21 @@ fn a_declaration_that_cannot_be_meant_is_an_error() {
         ("lookup: page, at: /pageId", "lookup: room, at: /pageId", "tells of another kind of container"),
         ("lookup: page, at: /pageId", "lookup: note, at: /pageId", "does not end after 3"),
         ("written: '.*'", "written: '('", "pattern `(`"),
-        ("changed_by: [movePage]", "changed_by: [movePagge]", "no operation is called `movePagge`"),
+        (" changed_by: [movePage]", " changed_by: [movePagge]", "no operation is called `movePagge`"),
+        ("operations: [movePage]", "operations: [movePagge]", "no operation is called `movePagge`"),
+        ("operations: [movePage], path: id", "operations: [movePage], path: key", "has no parameter `key`"),
+        ("operations: [movePage], path: id", "operations: [movePage]", "has exactly one of `path` and `argument`"),
+        ("operations: [movePage], path: id", "operations: [movePage], path: id, argument: id", "has exactly one of"),
+        ("identity: {written: '[0-9]+', at: /id}, ", "", "needs an `identity`"),
+        ("identity: {written: '[0-9]+', at: /id}", "identity: {written: '[0-9]+'}", "may have another name"),
+        ("identity: {written: '[0-9]+', at: /id}", "identity: {written: '[0-9]+', at: id}", "is not a JSON pointer"),
+        ("ok: /ok, ", "", "has `ok` and `errors`, or neither"),
+        (
+            "errors: {at: /error, none: [no_room], hidden: [not_yours], too_many: [slower], dead: [who_is_this]}, ",
+            "",
+            "has `ok` and `errors`, or neither",
+        ),
+        ("hidden: [not_yours]", "hidden: [no_room]", "the error `no_room` means two things"),
         ("lookup: note, why: w", "lookup: note, why: ' '", "needs a reason"),
         ("lookup: page, why: w", "lookup: space, why: w", "look-up `space` is written twice"),
         ("means: [im]", "means: [am]", "no variant is called `am`"),

@@ -298,3 +298,75 @@ fn a_url_of_another_host_is_handed_out_under_its_guards_alone() {
         gate_with(both, &revoked).refuses(&open, "scope_revoked");
     }
 }
+
+/// A multipart body of these fields, and a file behind them.
+fn multipart(method: &str, fields: &[(&str, &str)], file: &str) -> Ask {
+    let field = |(name, text): &(&str, &str)| {
+        format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+    };
+    let fields: String = fields.iter().map(field).collect();
+    let file = format!(
+        "--x\r\nContent-Disposition: form-data; name=\"{file}\"; filename=\"a.png\"\r\n\
+         Content-Type: image/png\r\n\r\nPNG --y\r\n--x--\r\n"
+    );
+    Ask::post(method).with("content-type", "multipart/form-data; boundary=x").body(&format!("{fields}{file}"))
+}
+
+#[test]
+fn a_file_is_sent_beside_its_arguments_as_the_vendor_says() {
+    let gate = assist(
+        "grants: [{scopes: ['users.profile:write'], actors: [user], in: all}, \
+         {scopes: ['files:write'], actors: [app], in: {channel: [C0HELP]}}]\n\
+         revocations: [{scopes: ['files:write'], in: {channel: [C0EXEC]}, reason: SEC-1}]\n",
+    );
+    let photo = |fields: &[(&str, &str)]| multipart("/api/users.setPhoto", fields, "image");
+    let seen = gate.passes(&photo(&[("crop_w", "100")]).bearer(DANA));
+    assert!(String::from_utf8_lossy(&seen.body).contains("PNG --y"), "{}", seen.head);
+    // The token may stand in a field.
+    gate.passes(&photo(&[("token", DANA)]));
+    gate.refuses(&photo(&[("token", "xoxp-stranger")]), "unknown_app");
+    gate.refuses(&photo(&[("token", LEE)]).bearer(DANA), "unidentified");
+    gate.refuses(&photo(&[]), "unidentified");
+    gate.refuses(&photo(&[("token", DANA), ("token", DANA)]), "bad_request");
+    gate.refuses(&photo(&[("Token", DANA)]), "bad_request");
+    gate.refuses(&photo(&[("team_id", "T0OTHER")]).bearer(DANA), "unknown_tenant");
+    gate.passes(&photo(&[("team_id", "T024BE7LD")]).bearer(DANA));
+    let upload = |fields: &[(&str, &str)]| multipart("/api/files.upload", fields, "file").bearer(BOT);
+    gate.passes(&upload(&[("channels", "C0HELP"), ("title", "x")]));
+    gate.refuses(&upload(&[("channels", "C0OTHER")]), "container_not_granted");
+    gate.refuses(&upload(&[("channels", "C0HELP,C0EXEC")]), "container_revoked");
+    gate.refuses(&upload(&[("title", "x")]), "container_revoked");
+    gate.refuses(&upload(&[("channels", "C0HELP"), ("channels", "C0HELP")]), "bad_request");
+    gate.refuses(&upload(&[("Channels", "C0HELP")]), "bad_request");
+    gate.refuses(&multipart("/api/files.upload", &[], "channels").bearer(BOT), "bad_request");
+    let in_query = multipart("/api/files.upload?channels=C0HELP", &[("channels", "C0HELP")], "file");
+    gate.refuses(&in_query.bearer(BOT), "bad_request");
+    // Behind a file some readers do not look.
+    let behind = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx\r\n\
+                  --x\r\nContent-Disposition: form-data; name=\"channels\"\r\n\r\nC0HELP\r\n--x--\r\n";
+    let behind =
+        Ask::post("/api/files.upload").bearer(BOT).with("content-type", "multipart/form-data; boundary=x").body(behind);
+    gate.refuses(&behind, "bad_request");
+}
+
+#[test]
+fn a_method_that_takes_no_file_does_not_read_its_arguments_from_multipart() {
+    let gate = assist("grants: [{scopes: ['files:read'], actors: [app], in: {channel: [C0HELP]}}]\n");
+    let list = |fields: &[(&str, &str)]| multipart("/api/files.remote.list", fields, "file").bearer(BOT);
+    gate.refuses(&list(&[("channel", "C0HELP")]), "bad_request");
+}
+
+#[test]
+fn a_gate_key_in_a_field_beside_a_file_is_refused_for_it_cannot_be_taken_out() {
+    let key = format!("sg_{}", "k".repeat(43));
+    let policy = format!(
+        "version: 1\napp: slack/keyed\nname: k\ncontact: c\ninstallations:\n  - tenant: T024BE7LD\n    credentials:\n      \
+         - {{method: gate_key, kind: user, user: U0DANA, sha256: \"sha256({key})\", upstream: {{file: secrets/real}}}}\n\
+         grants: [{{scopes: ['users.profile:write'], actors: [user], in: all}}]\n"
+    );
+    let gate = Setup::slack().policy("keyed.yaml", &policy).file("secrets/real", "xoxp-real").start();
+    let photo = |fields: &[(&str, &str)]| multipart("/api/users.setPhoto", fields, "image");
+    gate.refuses(&photo(&[("token", &key)]), "unidentified");
+    let seen = gate.passes(&photo(&[]).bearer(&key));
+    assert_eq!(seen.field("authorization"), Some("Bearer xoxp-real"));
+}

@@ -5,7 +5,7 @@ use http::Method;
 use super::names::Names;
 use super::whole;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
-use crate::authz::catalog::lookups::{HomeAt, Lookup, LookupId, LookupSet, Piece, Target, Tells};
+use crate::authz::catalog::lookups::{Answer, Errors, HomeAt, Identity, Lookup, LookupId, Piece, Target, Tells};
 use crate::authz::catalog::matcher::{Found, Matcher};
 use crate::authz::catalog::{VariantMask, lookups};
 
@@ -13,7 +13,8 @@ pub fn compile(compact: &Compact, names: &mut Names<'_>) -> Box<[Lookup]> {
     let mut compiled = Vec::with_capacity(compact.lookups.len());
     for written in &compact.lookups {
         compiled.extend(lookup(written, names));
-        for operation in &written.changed_by {
+        for operation in written.changed_by.iter().chain(written.one_changed_by.iter().flat_map(|one| &one.operations))
+        {
             if !compact.operations.iter().any(|known| known.id.text == operation.text) {
                 names.problem(operation.spot, format!("no operation is called `{}`", operation.text));
             }
@@ -43,6 +44,18 @@ fn lookup(written: &compact::Lookup, names: &mut Names<'_>) -> Option<Lookup> {
         }
     };
     written.ok.iter().for_each(|ok| pointer(ok, spot, names));
+    if written.ok.is_some() != written.errors.is_some() {
+        names.problem(
+            spot,
+            format!("look-up `{name}` has `ok` and `errors`, or neither: an error is no fact by itself"),
+        );
+    }
+    if !written.one_changed_by.is_empty() && written.identity.is_none() {
+        names.problem(spot, format!("look-up `{name}` has `one_changed_by`: it needs an `identity`"));
+    }
+    if written.one_changed_by.iter().any(|one| one.at.is_none()) {
+        names.problem(spot, "`one_changed_by` has exactly one of `path` and `argument`");
+    }
     let variants = written.variants.iter().map(|(at, means)| {
         pointer(at, spot, names);
         (at.as_str().into(), names.variants(means))
@@ -55,10 +68,47 @@ fn lookup(written: &compact::Lookup, names: &mut Names<'_>) -> Option<Lookup> {
         written: whole(&written.written, spot, names)?,
         target: target(&written.request, names)?,
         ok: written.ok.as_deref().map(Into::into),
+        errors: written.errors.as_ref().map(|written| errors(written, spot, names)),
+        identity: match &written.identity {
+            Some(one) => Some(identity(one, written, spot, names)?),
+            None => None,
+        },
         tells,
         none_is_tenant: written.none_is_tenant,
         variants,
     })
+}
+
+fn errors(written: &compact::Errors, spot: Spot, names: &mut Names<'_>) -> Errors {
+    pointer(&written.at, spot, names);
+    let compact::Errors { none, hidden, too_many, dead, .. } = written;
+    let meanings =
+        [(none, Answer::Nowhere), (hidden, Answer::Hidden), (too_many, Answer::TooMany), (dead, Answer::Dead)];
+    let mut words: Vec<(Box<str>, Answer)> = Vec::new();
+    for (word, means) in meanings.iter().flat_map(|(words, means)| words.iter().map(move |word| (word, means))) {
+        if words.iter().any(|(known, _)| **known == **word) {
+            names.problem(spot, format!("the error `{word}` means two things"));
+        }
+        words.push((word.as_str().into(), means.clone()));
+    }
+    Errors { at: written.at.as_str().into(), words: words.into() }
+}
+
+fn identity(
+    written: &compact::Identity,
+    lookup: &compact::Lookup,
+    spot: Spot,
+    names: &mut Names<'_>,
+) -> Option<Identity> {
+    written.at.iter().for_each(|at| pointer(at, spot, names));
+    if written.at.is_none() && written.written != lookup.written {
+        let message = format!(
+            "look-up `{}`: a thing may have another name: say where an answer tells its `identity`",
+            lookup.name.text
+        );
+        names.problem(spot, message);
+    }
+    Some(Identity { written: whole(&written.written, spot, names)?, at: written.at.as_deref().map(Into::into) })
 }
 
 fn home(written: &compact::Answer, spot: Spot, names: &mut Names<'_>) -> Option<HomeAt> {
@@ -126,16 +176,6 @@ pub fn of_kind(name: &Word, kind: &Word, compact: &Compact, names: &mut Names<'_
         names.problem(name.spot, format!("look-up `{}` tells of a {told}, not of a {}", name.text, kind.text));
     }
     Some(id)
-}
-
-/// The look-ups whose answers an operation may change.
-pub fn changed_by(operation: &Word, compact: &Compact) -> LookupSet {
-    let changed = compact
-        .lookups
-        .iter()
-        .zip(0..)
-        .filter(|(one, _)| one.changed_by.iter().any(|changer| changer.text == operation.text));
-    changed.fold(LookupSet::default(), |set, (_, id)| set.with(LookupId(id)))
 }
 
 /// What is asked on must end, and tell of the same kind of container.

@@ -9,6 +9,7 @@ use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
 use crate::authz::catalog::items::{Items, prefixed};
+use crate::authz::catalog::lookups::{Change, LookupId};
 use crate::authz::catalog::matcher::{Builder, Request, RequestError, TENANT};
 use crate::authz::catalog::{
     Absent, Line, Needs, Operation, OperationId, Place, PlaceAt, Reading, Remover, TenantArgument, Touches, Undo,
@@ -86,6 +87,7 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
     Operation {
         id: written.id.text.as_str().into(),
         reads_json: written.json.unwrap_or(method != Method::GET),
+        reads_multipart: written.multipart,
         method,
         template: request.template.clone(),
         all_scopes: all_scopes(&needs, &guards, names),
@@ -102,10 +104,25 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         links: None,
         undo: undo(written, compact, names).map(Box::new),
         remover: remover.map(Box::new),
-        changes: lookups::changed_by(&written.id, compact),
+        changes: changes(written, request, compact, names),
         starts: starts.map(Box::new),
         fetches: fetches.map(Box::new),
     }
+}
+
+/// The look-ups whose answers an operation may change, and of which thing.
+fn changes(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Box<[Change]> {
+    let is_it = |operations: &[Word]| operations.iter().any(|one| one.text == written.id.text);
+    let mut changes = Vec::new();
+    for (lookup, id) in compact.lookups.iter().zip(0..).map(|(lookup, id)| (lookup, LookupId(id))) {
+        if is_it(&lookup.changed_by) {
+            changes.push(Change { lookup: id, named_at: None });
+        } else if let Some(one) = lookup.one_changed_by.iter().find(|one| is_it(&one.operations)) {
+            let named_at = one.at.as_ref().and_then(|place| at(place, request, names));
+            changes.push(Change { lookup: id, named_at });
+        }
+    }
+    changes.into()
 }
 
 fn undo(written: &compact::Operation, compact: &Compact, names: &mut Names<'_>) -> Option<Undo> {

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{Context, Product, container_kind, named_container, unknown_kind};
+use super::{Context, Product, container_kind, is_untold, named_container, unknown_kind, untold};
 use crate::authz::catalog::{Needs, OperationId, ScopeClass, ScopeSide};
 use crate::authz::policy::area::{Area, Containers, KindArea};
 use crate::authz::policy::condition::{Actors, Condition, UserSelector};
@@ -344,16 +344,19 @@ impl<'a> RuleCompiler<'a> {
                 continue;
             };
             let (mut named, mut sets) = (Vec::new(), Vec::new());
-            for container in containers {
-                match &container.value {
+            for written in containers {
+                match &written.value {
                     ContainerWord::Set(set) => {
-                        sets.push(reference(&mut self.sets, &Spanned::new(set.clone(), container.at)));
+                        sets.push(reference(&mut self.sets, &Spanned::new(set.clone(), written.at)));
                     }
                     ContainerWord::Named(text) => match named_container(kind, text) {
+                        Some(container) if is_untold(&catalog, kind, &container) => {
+                            problems.push(untold(self.context.file, written.at, &kind.name, text));
+                        }
                         Some(container) => named.push(container),
                         None => {
                             let message = format!("`{text}` is neither an id nor a key of a {}", kind.name);
-                            problems.push(Problem::error(self.context.file, container.at, message));
+                            problems.push(Problem::error(self.context.file, written.at, message));
                         }
                     },
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use scopegate::authz::catalog::compact::AnswerReading;
 use scopegate::authz::catalog::jobs::NamedAt;
-use scopegate::authz::catalog::lookups::{HomeAt, Lookup, LookupId, Tells};
+use scopegate::authz::catalog::lookups::{Answer, HomeAt, Lookup, LookupId, Tells};
 use scopegate::authz::catalog::matcher::Found;
 use scopegate::authz::catalog::{Catalog, ContainerKind, KindId, Operation, Place, Reading, VariantMask};
 use serde_json::{Value, json};
@@ -361,6 +361,9 @@ fn absent(lookup: &Lookup, target: &str) -> String {
         (Some(ok), _) => {
             let mut answer = Value::Null;
             put(&mut answer, ok, Value::Bool(false));
+            let errors = lookup.errors.as_ref().expect("beside `ok`");
+            let none = errors.words.iter().find(|(_, means)| *means == Answer::Nowhere).expect("a word for that");
+            put(&mut answer, &errors.at, Value::from(&*none.0));
             said("200 OK", &answer)
         }
         (None, Some((list, _))) if target.contains('?') => {
