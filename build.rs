@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+#[path = "src/authz/catalog/arguments.rs"]
+mod arguments;
 #[path = "src/authz/catalog/compact.rs"]
 mod compact;
 #[path = "src/authz/catalog/file.rs"]
@@ -24,9 +26,13 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed={CATALOGS}");
-    for source in
-        ["src/problem.rs", "src/authz/catalog/compact.rs", "src/authz/catalog/file.rs", "src/authz/catalog/merge.rs"]
-    {
+    for source in [
+        "src/problem.rs",
+        "src/authz/catalog/arguments.rs",
+        "src/authz/catalog/compact.rs",
+        "src/authz/catalog/file.rs",
+        "src/authz/catalog/merge.rs",
+    ] {
         println!("cargo::rerun-if-changed={source}");
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);

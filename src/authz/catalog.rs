@@ -2,17 +2,21 @@
 //!
 //! This is the checked model. `file` mirrors the YAML, `merge` lays the overlay over it, `compact` is the
 //! result in words, `compile` makes the model of it. `matcher` finds the operation of a request,
-//! `container` finds its containers, `lookups` says what can be asked where they are not named, `jobs` what goes on after an
-//! answer. A catalog never changes while the process runs.
+//! `container` finds its containers, `lookups` says what can be asked where they are not named, `extras` which scopes its
+//! arguments ask for, `limits` what of them a grant may limit, `jobs` what goes on after an answer. A catalog never changes
+//! while the process runs.
 
+pub mod arguments;
 pub mod builtin;
 pub mod compact;
 pub mod compile;
 pub mod container;
 pub mod evaluators;
+pub mod extras;
 pub mod file;
 pub mod items;
 pub mod jobs;
+pub mod limits;
 pub mod links;
 pub mod load;
 pub mod lookups;
@@ -22,7 +26,7 @@ pub mod pattern;
 
 use std::sync::Arc;
 
-pub use compact::{Absent, ActorRule, DialectName, Fold, Reading, ScopeSide};
+pub use compact::{Absent, ActorRule, DialectName, Fold, LimitReading, Reading, ScopeSide};
 
 use super::scope::{ScopeId, ScopeSet};
 
@@ -101,6 +105,8 @@ pub struct Catalog {
     pub links: links::Links,
     /// By `LookupId`.
     pub lookups: Box<[lookups::Lookup]>,
+    /// By `LimitId`.
+    pub limits: Box<[limits::Limit]>,
     /// By `JobId`.
     pub jobs: Box<[jobs::Job]>,
     pub evaluators: Box<[evaluators::Evaluator]>,
@@ -201,6 +207,14 @@ pub struct Operation {
     pub guards: Box<[ScopeId]>,
     /// Every scope in any line, and the guards.
     pub all_scopes: ScopeSet,
+    /// What some of its requests need on top of a line. At most [`extras::EXTRAS_MAX`].
+    pub extras: Box<[extras::Extra]>,
+    /// Every scope in any of them.
+    pub extra_scopes: ScopeSet,
+    /// What tells which of them a request needs.
+    pub extra_sources: Box<[extras::ExtraSource]>,
+    /// What in its requests a grant may limit.
+    pub limits: Box<[limits::LimitPlace]>,
     pub touches: Touches,
     /// The vendor's own rule on containers reaches it, or its description does not say that it does not.
     pub subject: bool,

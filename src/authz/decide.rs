@@ -17,7 +17,7 @@ use super::catalog::container::{PAIR, before_revisions, locate, needs_body, path
 use super::catalog::jobs::Fetch;
 use super::catalog::matcher::{Found, Parameters};
 use super::catalog::{
-    ActorRule, Catalog, CredentialKindId, Needs, Operation, OperationId, PlaceAt, VariantMask, VocabularySet,
+    ActorRule, Catalog, CredentialKindId, Operation, OperationId, PlaceAt, VariantMask, VocabularySet,
 };
 use super::gate::GateRules;
 use super::identity::{
@@ -412,7 +412,7 @@ fn touched<'r>(
             Err(BadRequest("the path is another operation's but for the case of a letter"))
         }
         // Nobody knows what an unknown operation reaches.
-        None => Ok(Touched { reach: Reach::Tenant, variants: VariantMask::ALL }),
+        None => Ok(Touched::plain(Reach::Tenant, VariantMask::ALL)),
     }
 }
 
@@ -473,12 +473,7 @@ impl<'c> Case<'c> {
                 if let Some(fetch) = self.fetch {
                     return self.decide_job(policy, &identified, &caller, fetch, touched);
                 }
-                // The question is put together anew where it is asked again: so that here, where mostly one answer is
-                // wanted, the compiler need not keep it.
-                let passed = match self.passes_outright(policy, &caller, touched) {
-                    true => self.passed(policy, &caller, touched, None),
-                    false => self.judge_refused(policy, &identified, &caller, touched)?,
-                };
+                let passed = self.judge(policy, &identified, &caller, touched)?;
                 self.permit_identified(&identified, &caller, passed)
             }
             Err(refused) => self.judge_stranger(policy, *refused, touched),
@@ -556,6 +551,22 @@ impl<'c> Case<'c> {
         match before_revisions(&text).map_err(|_| Reason::BadRequest)? {
             Some(repository) if repository.split('/').next() != Some(tenant) => Err(Reason::UnknownTenant),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What it is to pass, or why it does not. The question is put together anew where it is asked again: so that here, where
+    /// mostly one answer is wanted, the compiler need not keep it.
+    #[inline(always)]
+    fn judge(
+        &self,
+        policy: &'c Policy,
+        identified: &Identified<'_>,
+        caller: &Caller<'_>,
+        touched: &Touched<'_>,
+    ) -> Result<Passed, Box<Denial>> {
+        match self.passes_outright(policy, caller, touched) {
+            true => Ok(self.passed(policy, caller, touched, None)),
+            false => self.judge_refused(policy, identified, caller, touched),
         }
     }
 
@@ -704,7 +715,7 @@ impl<'c> Case<'c> {
     #[inline(never)]
     fn refused(&self, question: &Question<'_>, who: Who, observed: bool) -> Result<Option<Box<Denial>>, Box<Denial>> {
         let Some(refused) = refusal(question, Mode::Enforced) else { return Ok(None) };
-        let stated = question.operation().is_some_and(|operation| !matches!(operation.needs, Needs::Unknown));
+        let stated = question.is_stated();
         // What no catalog states reaches the whole tenant with every scope: any revocation takes some of it.
         let lifted = match stated {
             true => refused.for_want_of_grant && passes(question, Mode::WithEverythingGranted),
@@ -747,7 +758,7 @@ impl<'c> Case<'c> {
         Denial {
             reason: refused.reason,
             container_name: container.as_ref().and_then(|(_, id)| name_of(id)),
-            why: None,
+            why: question.touched.extras.is_unknown().then_some(UNKNOWN_ARGUMENT),
             who: Some(who),
             operation: self.operation,
             needed: refused.needed.iter().copied().map(name).collect(),
@@ -772,6 +783,9 @@ impl<'c> Case<'c> {
 
 /// No catalog has as many operations: it is found in none.
 const UNKNOWN: OperationId = OperationId(u16::MAX);
+
+/// Said where the operation is known, and what it is asked for is not.
+const UNKNOWN_ARGUMENT: &str = "an argument names something that the API description enforced here does not know";
 
 /// A container of the request in the words of the request.
 fn container_named(catalog: &Catalog, touched: &Touched<'_>, index: Option<usize>) -> Option<(Arc<str>, String)> {

@@ -11,7 +11,10 @@ mod standing;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Line, Needs, Operation, OperationId, VariantMask, VocabularyLines, VocabularySet};
+use super::catalog::extras::ExtraMask;
+use super::catalog::{
+    Catalog, Line, Needs, Operation, OperationId, VariantMask, VocabularyId, VocabularyLines, VocabularySet,
+};
 use super::pins::Pins;
 use super::policy::Policy;
 use super::policy::app::{App, LinkedPart, ProductId};
@@ -131,9 +134,10 @@ fn judged(question: &Question<'_>, mode: Mode<'_>) -> bool {
         }
         Needs::Lines(_) => {
             let mut taken = Taken::NOTHING;
-            match question.answer_guard {
-                None => question.gather(&operation.all_scopes, mode, &mut taken),
-                Some(_) => question.gather(&question.all_scopes(operation), mode, &mut taken),
+            match (question.answer_guard, question.touched.extras) {
+                (_, extras) if extras.is_unknown() => return false,
+                (None, ExtraMask::NONE) => question.gather(&operation.all_scopes, mode, &mut taken),
+                _ => question.gather(&question.all_scopes(operation), mode, &mut taken),
             }
             match operation.variants {
                 VariantMask::ALL => question.passes_as(operation, VariantMask::ALL, &taken, mode),
@@ -179,9 +183,9 @@ pub fn held_scopes(question: &Question<'_>) -> ScopeSet {
     for rules in question.granting() {
         let part = &rules.linked.part;
         for grant in part.grants.iter().filter(|grant| !grant.shadow && grant.operations.is_none()) {
-            let live = part
-                .condition(grant.condition)
-                .is_some_and(|it| it.grants(&question.caller, &rules.linked.groups).is_ok());
+            let live = part.condition(grant.condition).is_some_and(|it| {
+                it.grants_for(&question.caller, &rules.linked.groups, &question.touched.limits).is_ok()
+            });
             if let Some(scopes) = part.scope_set(grant.scopes).filter(|_| live) {
                 held.union_with(scopes);
             }
@@ -269,7 +273,9 @@ impl<'q> Rules<'q> {
     fn grant_live(&self, grant: &Grant, question: &Question<'_>) -> bool {
         let condition = self.linked.part.condition(grant.condition);
         self.linked.part.speaks_of(grant.operations, question.operation)
-            && condition.is_some_and(|condition| condition.grants(&question.caller, &self.linked.groups).is_ok())
+            && condition.is_some_and(|condition| {
+                condition.grants_for(&question.caller, &self.linked.groups, &question.touched.limits).is_ok()
+            })
     }
 
     fn reference(&self, kind: RuleKind, line: u32) -> Option<RuleRef> {
@@ -290,9 +296,26 @@ impl<'q> Question<'q> {
         operation.guards.iter().chain(&self.answer_guard)
     }
 
-    /// Every scope in any line, and the guards.
+    /// Whether what it needs is stated: of the operation, and of what its arguments ask for.
+    pub fn is_stated(&self) -> bool {
+        let stated = self.operation().is_some_and(|operation| !matches!(operation.needs, Needs::Unknown));
+        stated && !self.touched.extras.is_unknown()
+    }
+
+    /// What the arguments ask for in one vocabulary, on top of each of its lines.
+    #[inline]
+    fn extra_scopes<'s>(
+        &self,
+        operation: &'s Operation,
+        vocabulary: VocabularyId,
+    ) -> impl Iterator<Item = ScopeId> + Clone + use<'s> {
+        operation.extra_scopes(self.touched.extras, vocabulary)
+    }
+
+    /// Every scope in any line, the guards, and what arguments may ask for.
     fn all_scopes(&self, operation: &Operation) -> ScopeSet {
         let mut all = operation.all_scopes;
+        all.union_with(&operation.extra_scopes);
         self.answer_guard.into_iter().for_each(|guard| all.insert(guard));
         all
     }
@@ -400,7 +423,8 @@ impl<'q> Question<'q> {
     fn revoked_in_a_vocabulary(&self, operation: &Operation, variant: VariantMask, taken: &Taken) -> bool {
         let Needs::Lines(vocabularies) = &operation.needs else { return true };
         let answer_guard_taken = self.answer_guard.is_some_and(|guard| taken.takes(guard));
-        (answer_guard_taken || taken.takes_any(&operation.all_scopes))
+        let extra_taken = || !self.touched.extras.is_none() && taken.takes_any(&operation.extra_scopes);
+        (answer_guard_taken || taken.takes_any(&operation.all_scopes) || extra_taken())
             && self.takes_each_line(vocabularies, operation, variant, taken)
     }
 
@@ -414,8 +438,10 @@ impl<'q> Question<'q> {
         let guard_taken = self.guards(operation).any(|guard| taken.takes(*guard));
         vocabularies.iter().any(|vocabulary| {
             let mut lines = left(&vocabulary.lines, variant).peekable();
+            let on_top = || self.extra_scopes(operation, vocabulary.vocabulary).any(|scope| taken.takes(scope));
+            let each_taken = guard_taken || !self.touched.extras.is_none() && on_top();
             lines.peek().is_some()
-                && lines.all(|line| guard_taken || line.scopes.iter().any(|scope| taken.takes(*scope)))
+                && lines.all(|line| each_taken || line.scopes.iter().any(|scope| taken.takes(*scope)))
         })
     }
 
@@ -427,6 +453,9 @@ impl<'q> Question<'q> {
             if !self.vocabularies.contains(vocabulary.vocabulary) {
                 continue;
             }
+            if !self.touched.extras.is_none() && !self.extras_held(operation, vocabulary.vocabulary, taken, mode) {
+                continue;
+            }
             for line in &vocabulary.lines {
                 if line.when.intersects(variant) && self.has_all_held(operation, &line.scopes, taken, mode) {
                     return true;
@@ -434,6 +463,12 @@ impl<'q> Question<'q> {
             }
         }
         false
+    }
+
+    /// Whether what the arguments ask for on top of a vocabulary's lines is held, none of it taken.
+    #[inline(never)]
+    fn extras_held(&self, operation: &Operation, vocabulary: VocabularyId, taken: &Taken, mode: Mode<'_>) -> bool {
+        self.extra_scopes(operation, vocabulary).all(|scope| self.all_held(&[scope], taken, mode))
     }
 
     /// Whether a line and the operation's guards are held, none of them taken.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::catalog::extras::ExtraMask;
 use super::catalog::jobs::JobId;
+use super::catalog::limits::Limited;
 use super::catalog::lookups::Home;
 use super::catalog::{Catalog, KindId, OperationId, Touches, VariantMask, VocabularySet};
 use super::decide::{kept, with_job};
@@ -68,6 +70,10 @@ struct Call {
     variants: Vec<&'static str>,
     /// It was answered with a redirect that only `gate:mint` lets pass.
     redirected: bool,
+    /// Which of the operation's extras its arguments ask for; `None`: nobody can say.
+    asked: Option<BTreeSet<usize>>,
+    /// The host that it tells, if it tells one and the operation's requests do.
+    host: Option<&'static str>,
     now: i64,
 }
 
@@ -84,11 +90,23 @@ impl Call {
         let own = OPERATIONS[self.operation].guards.iter().copied();
         own.chain(self.redirected.then_some("gate:mint")).collect()
     }
+
+    /// What its arguments ask for in one vocabulary.
+    fn extras(&self, vocabulary: &str) -> Vec<&'static str> {
+        let all = OPERATIONS[self.operation].extras.iter().enumerate();
+        let asked = all.filter(|(index, _)| self.asked.as_ref().is_some_and(|asked| asked.contains(index)));
+        let here = asked.flat_map(|(_, extra)| extra.iter()).filter(|(name, _)| *name == vocabulary);
+        here.flat_map(|(_, scopes)| scopes.iter().copied()).collect()
+    }
 }
 
 /// The decision, read off the documents.
 fn naive(documents: &[Document], call: &Call) -> Option<Because> {
     let operation = &OPERATIONS[call.operation];
+    // What nobody can state no grant gives.
+    if call.asked.is_none() {
+        return Some(Because::Revocation);
+    }
     let conditional = operation.lines.iter().any(|line| !line.when.is_empty());
     let trials: Vec<Option<&str>> =
         if conditional { call.variants.iter().map(|variant| Some(*variant)).collect() } else { vec![None] };
@@ -98,7 +116,8 @@ fn naive(documents: &[Document], call: &Call) -> Option<Because> {
             let lines = operation.lines.iter().filter(|line| line.vocabulary == vocabulary);
             let lines =
                 lines.filter(|line| line.when.is_empty() || variant.is_some_and(|one| line.when.contains(&one)));
-            lines.map(|line| line.scopes.iter().copied().chain(call.guards()).collect()).collect()
+            let on_top = || call.guards().into_iter().chain(call.extras(vocabulary));
+            lines.map(|line| line.scopes.iter().copied().chain(on_top()).collect()).collect()
         };
         let revoked = |scope: &str| is_revoked(documents, call, operation.id, scope);
         let held = |scope: &str| is_granted(documents, call, operation.id, scope);
@@ -167,8 +186,7 @@ fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: &str) -> V
             grant.valid.after_install_ms.is_none_or(|span| still_after_install(documents, call, span) == Some(true))
         })
         .filter(|grant| grant.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) == Some(true)))
-        // No argument is told yet, so a limit on one is never met.
-        .filter(|grant| grant.arguments.is_empty())
+        .filter(|grant| grant.arguments.iter().all(|(_, hosts)| is_one_of(hosts, call) == Some(true)))
         .filter(|grant| grant.users.as_ref().is_none_or(|users| knows_user(documents, users, call) == Some(true)))
         .filter(|grant| grant.operations.as_ref().is_none_or(|list| list.iter().any(|one| one.value == operation)))
         .collect()
@@ -269,6 +287,15 @@ fn speaks_of_tenant(tenants: &Tenants, tenant: &str) -> bool {
         Tenants::All(_) => true,
         Tenants::Named(names) => names.iter().any(|name| name.value == tenant),
     }
+}
+
+/// `None`: cannot be told.
+fn is_one_of(hosts: &[Spanned<String>], call: &Call) -> Option<bool> {
+    let host = call.host.filter(|_| OPERATIONS[call.operation].tells)?;
+    Some(hosts.iter().any(|one| match one.value.strip_prefix('*') {
+        Some(below) => host.len() > below.len() && host.ends_with(below),
+        None => one.value == host,
+    }))
 }
 
 /// `None`: cannot be told.
@@ -424,10 +451,12 @@ fn pipelines() -> impl Strategy<Value = Option<Vec<Spanned<String>>>> {
     proptest::option::weighted(0.2, subset(PIPELINES, 1))
 }
 
-/// A limit on an argument that no catalog tells.
+const HOSTS: &[&str] = &["a.example.com", "b.example.com", "*.example.com", "*.b.example.com"];
+
+/// A limit on where events go.
 fn arguments() -> impl Strategy<Value = Vec<(Spanned<String>, Vec<Spanned<String>>)>> {
-    let limit = || vec![(spanned("webhook_host".to_owned()), vec![spanned("example.com".to_owned())])];
-    prop_oneof![19 => Just(Vec::new()), 1 => Just(limit())]
+    let limit = subset(HOSTS, 2).prop_map(|hosts| vec![(spanned(toy::LIMIT.to_owned()), hosts)]);
+    prop_oneof![4 => Just(Vec::new()), 1 => limit]
 }
 
 fn tenants() -> impl Strategy<Value = Option<Tenants>> {
@@ -649,19 +678,30 @@ fn call() -> impl Strategy<Value = Call> {
     let vocabularies = proptest::sample::subsequence(toy::VOCABULARIES, 1..=2);
     let variants = proptest::sample::subsequence(VARIANTS, 1..=VARIANTS.len());
     let redirected = proptest::bool::weighted(0.25);
-    (who, vocabularies, 0..OPERATIONS.len(), what, variants, redirected).prop_map(
-        |((app, tenant, actor, user, pipeline), vocabularies, operation, what, variants, redirected)| Call {
-            app,
-            tenant,
-            actor,
-            user,
-            pipeline,
-            vocabularies,
-            operation,
-            what,
-            variants,
-            redirected,
-            now: NOW,
+    let asked = proptest::option::weighted(0.9, proptest::collection::btree_set(0..2usize, 0..=2));
+    let hosts =
+        &[None, Some("a.example.com"), Some("b.example.com"), Some("c.b.example.com"), Some("evil.example")][..];
+    let arguments = (asked, proptest::sample::select(hosts));
+    (who, vocabularies, 0..OPERATIONS.len(), what, variants, (redirected, arguments)).prop_map(
+        |(who, vocabularies, operation, what, variants, (redirected, (asked, host)))| {
+            let (app, tenant, actor, user, pipeline) = who;
+            // What asks for nothing cannot be asked for more.
+            let asked = if OPERATIONS[operation].extras.is_empty() { Some(BTreeSet::new()) } else { asked };
+            Call {
+                app,
+                tenant,
+                actor,
+                user,
+                pipeline,
+                vocabularies,
+                operation,
+                what,
+                variants,
+                redirected,
+                asked,
+                host,
+                now: NOW,
+            }
         },
     )
 }
@@ -733,7 +773,14 @@ fn with_reach<T>(
     ask: impl FnOnce(&Question<'_>) -> T,
 ) -> T {
     let bit = |variant: &&str| 1 << VARIANTS.iter().position(|one| one == variant).unwrap();
-    let touched = Touched { reach, variants: VariantMask(call.variants.iter().map(bit).sum()) };
+    let asked = call.asked.as_ref().map(|asked| asked.iter().map(|index| ExtraMask::of(*index)));
+    let limits = catalog.operations[call.operation].limits.iter();
+    let touched = Touched {
+        reach,
+        variants: VariantMask(call.variants.iter().map(bit).sum()),
+        extras: asked.map_or(ExtraMask::UNKNOWN, |asked| asked.fold(ExtraMask::NONE, ExtraMask::and)),
+        limits: limits.map(|place| Limited { limit: place.limit, value: call.host.map(Into::into) }).collect(),
+    };
     let vocabulary = |name: &&str| 1 << toy::VOCABULARIES.iter().position(|one| one == name).unwrap();
     let (index, app) = policy.app(call.app).unwrap();
     let installation = app.installations.iter().find(|one| *one.tenant == *call.tenant);
@@ -792,7 +839,7 @@ fn permits_job(
 }
 
 /// How many ways there are to narrow a grant.
-const NARROWINGS: usize = 10;
+const NARROWINGS: usize = 11;
 
 /// Takes something from a grant, or nothing where it has none of that to give.
 fn narrow(grant: &mut GrantRule, how: usize) {
@@ -828,6 +875,13 @@ fn narrow(grant: &mut GrantRule, how: usize) {
         }
         7 => grant.valid.from = Some(grant.valid.from.map_or(NOW + 1, |from| from + 1)),
         8 => grant.valid.after_install_ms = grant.valid.after_install_ms.map(|span| span - 1),
+        9 => match &mut grant.arguments[..] {
+            [] => grant.arguments = vec![(spanned(toy::LIMIT.to_owned()), vec![spanned("*.example.com".to_owned())])],
+            [(_, hosts), ..] => hosts.iter_mut().for_each(|host| {
+                // What lies below is narrowed to one host of it.
+                host.value = host.value.replacen('*', "a", 1);
+            }),
+        },
         _ => match &mut grant.tenants {
             Some(Tenants::Named(names)) => names.truncate(1),
             None | Some(Tenants::All(_)) => grant.tenants = Some(Tenants::Named(vec![spanned("t1".to_owned())])),
@@ -954,7 +1008,8 @@ proptest! {
             toy::VOCABULARIES.iter().any(|vocabulary| {
                 let of_it = operation.lines.iter().filter(|line| line.vocabulary == *vocabulary);
                 let left: Vec<_> = of_it.filter(|line| line.when.is_empty() || line.when.contains(variant)).collect();
-                !left.is_empty() && left.into_iter().all(takes)
+                let on_top = call.extras(vocabulary).into_iter().any(|one| implied_by(one).contains(scope));
+                !left.is_empty() && (on_top || left.into_iter().all(takes))
             })
         });
         // About every fourth call is: too few for `prop_assume`.
@@ -994,6 +1049,10 @@ proptest! {
         let toy = Toy::new();
         let permitted = permits(&toy, &documents, &call);
         let mut poorer = vec![Call { user: None, ..call.clone() }, Call { pipeline: None, ..call.clone() }, Call { variants: VARIANTS.to_vec(), ..call.clone() }];
+        poorer.push(Call { host: None, ..call.clone() });
+        poorer.push(Call { asked: None, ..call.clone() });
+        let more = call.asked.as_ref().map(|asked| asked.iter().copied().chain([0]).collect());
+        poorer.push(Call { asked: more, ..call.clone() });
         if let What::Containers(names) = &call.what {
             let unknown = names.iter().map(|_| Named::Unknown).collect();
             poorer.push(Call { what: What::Containers(unknown), ..call.clone() });

@@ -9,6 +9,7 @@ pub mod condition;
 pub mod credentials;
 pub mod document;
 pub mod file;
+pub mod limit;
 pub mod link;
 pub mod moments;
 pub mod part;

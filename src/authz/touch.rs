@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::catalog::extras::ExtraMask;
+use super::catalog::limits::Limited;
 use super::catalog::lookups::{Home, LookupId};
 use super::catalog::{KindId, VariantMask};
 
@@ -11,6 +13,17 @@ pub struct Touched<'r> {
     pub reach: Reach<'r>,
     /// Every value that the variant fact may have. Each must pass.
     pub variants: VariantMask,
+    /// What it needs on top of a line.
+    pub extras: ExtraMask,
+    /// What it tells of arguments that a grant may limit.
+    pub limits: Box<[Limited]>,
+}
+
+impl<'r> Touched<'r> {
+    /// Of a request whose arguments ask for nothing and tell nothing.
+    pub fn plain(reach: Reach<'r>, variants: VariantMask) -> Self {
+        Self { reach, variants, extras: ExtraMask::NONE, limits: Box::default() }
+    }
 }
 
 /// How far a request reaches.

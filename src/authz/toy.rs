@@ -1,7 +1,10 @@
-//! A small catalog for tests: three vocabularies, a chain of implications, guards, and lines by variant.
+//! A small catalog for tests: three vocabularies, a chain of implications, guards, lines by variant, and arguments that
+//! ask for more.
 
 use std::sync::Arc;
 
+use super::catalog::extras::Extra;
+use super::catalog::limits::{Limit, LimitId, LimitPlace};
 use super::catalog::pattern::Pattern;
 use super::catalog::*;
 use super::policy::compile::Catalogs;
@@ -12,7 +15,9 @@ pub const SCOPES: &[&str] =
 pub const IMPLIES: &[(&str, &str)] = &[("ADMIN", "WRITE"), ("WRITE", "READ")];
 pub const VOCABULARIES: &[&str] = &["chain", "classic", "granular"];
 pub const VARIANTS: &[&str] = &["public", "private", "im"];
-pub const OPERATION_IDS: &[&str] = &["read", "write", "admin", "deliver", "classic", "any", "typed"];
+pub const OPERATION_IDS: &[&str] = &["read", "write", "admin", "deliver", "classic", "any", "typed", "asking"];
+/// What a grant may limit, in the operations that tell it.
+pub const LIMIT: &str = "webhook_host";
 
 pub struct ToyLine {
     pub vocabulary: &'static str,
@@ -25,6 +30,14 @@ pub struct ToyOperation {
     pub id: &'static str,
     pub guards: &'static [&'static str],
     pub lines: &'static [ToyLine],
+    /// What its arguments may ask for: each by vocabulary, in the words of `lines`.
+    pub extras: &'static [&'static [(&'static str, &'static [&'static str])]],
+    /// It tells what [`LIMIT`] limits.
+    pub tells: bool,
+}
+
+const fn plain(id: &'static str, lines: &'static [ToyLine]) -> ToyOperation {
+    ToyOperation { id, guards: &[], lines, extras: &[], tells: false }
 }
 
 const fn line(vocabulary: &'static str, scopes: &'static [&'static str]) -> ToyLine {
@@ -36,29 +49,40 @@ const fn typed(vocabulary: &'static str, scopes: &'static [&'static str], when: 
 }
 
 pub const OPERATIONS: &[ToyOperation] = &[
+    plain("read", &[line("chain", &["READ"]), line("classic", &["x:read"]), line("granular", &["g:a", "g:b"])]),
+    plain("write", &[line("chain", &["WRITE"]), line("classic", &["x:write"])]),
+    plain("admin", &[line("chain", &["ADMIN"])]),
     ToyOperation {
-        id: "read",
-        guards: &[],
-        lines: &[line("chain", &["READ"]), line("classic", &["x:read"]), line("granular", &["g:a", "g:b"])],
-    },
-    ToyOperation { id: "write", guards: &[], lines: &[line("chain", &["WRITE"]), line("classic", &["x:write"])] },
-    ToyOperation { id: "admin", guards: &[], lines: &[line("chain", &["ADMIN"])] },
-    ToyOperation {
-        id: "deliver",
         guards: &["gate:deliver"],
-        lines: &[line("chain", &["READ"]), line("classic", &["x:read", "x:write"])],
+        tells: true,
+        extras: &[&[("chain", &["WRITE"]), ("classic", &["g:a"])], &[("chain", &[]), ("classic", &["g:b", "g:a"])]],
+        ..plain("deliver", &[line("chain", &["READ"]), line("classic", &["x:read", "x:write"])])
     },
-    ToyOperation { id: "classic", guards: &[], lines: &[line("classic", &["x:read"])] },
-    ToyOperation { id: "any", guards: &[], lines: &[line("classic", &["x:read"]), line("classic", &["g:a"])] },
-    ToyOperation {
-        id: "typed",
-        guards: &[],
-        lines: &[
+    plain("classic", &[line("classic", &["x:read"])]),
+    plain("any", &[line("classic", &["x:read"]), line("classic", &["g:a"])]),
+    plain(
+        "typed",
+        &[
             typed("classic", &["x:read"], &["public"]),
             typed("classic", &["g:a"], &["private"]),
             typed("classic", &["g:b"], &["im"]),
             typed("granular", &["x:write"], &["public", "private", "im"]),
         ],
+    ),
+    ToyOperation {
+        extras: &[
+            &[("chain", &["ADMIN"]), ("classic", &["x:write"]), ("granular", &[])],
+            &[("chain", &[]), ("classic", &["g:b"]), ("granular", &["x:write"])],
+        ],
+        ..plain(
+            "asking",
+            &[
+                line("chain", &["READ"]),
+                typed("classic", &["x:read"], &["public", "private"]),
+                typed("classic", &["g:a"], &["private", "im"]),
+                line("granular", &["g:a"]),
+            ],
+        )
     },
 ];
 
@@ -130,6 +154,10 @@ fn operation(toy: &ToyOperation) -> Operation {
         needs: Needs::Lines(vocabularies.filter(|one| !one.lines.is_empty()).collect()),
         guards: toy.guards.iter().map(|guard| id(guard)).collect(),
         all_scopes: toy.lines.iter().flat_map(|line| line.scopes).chain(toy.guards).map(|scope| id(scope)).collect(),
+        extra_scopes: toy.extras.iter().flat_map(|extra| *extra).flat_map(|(_, of)| *of).map(|one| id(one)).collect(),
+        extras: toy.extras.iter().map(|extra| self::extra(extra)).collect(),
+        extra_sources: Box::default(),
+        limits: toy.tells.then(|| LimitPlace { limit: LimitId(0), pointer: "/url".into() }).into_iter().collect(),
         touches: Touches::Tenant { why: "toy".into() },
         subject: false,
         items: Box::default(),
@@ -147,6 +175,15 @@ fn operation(toy: &ToyOperation) -> Operation {
         starts: None,
         fetches: None,
     }
+}
+
+fn extra(by_vocabulary: &[(&str, &[&str])]) -> Extra {
+    let number = |name: &str| VOCABULARIES.iter().position(|one| *one == name).unwrap();
+    let one = |(name, scopes): &(&str, &[&str])| {
+        let vocabulary = VocabularyId(u8::try_from(number(name)).unwrap());
+        (vocabulary, scopes.iter().map(|scope| id(scope)).collect())
+    };
+    Extra { by_vocabulary: by_vocabulary.iter().map(one).collect() }
 }
 
 pub fn catalog() -> Catalog {
@@ -175,6 +212,7 @@ pub fn catalog() -> Catalog {
         operations: OPERATIONS.iter().map(operation).collect(),
         links: links::Links::default(),
         lookups: Box::default(),
+        limits: Box::new([Limit { name: LIMIT.into(), why: "toy".into(), reading: LimitReading::UrlHost }]),
         jobs: Box::default(),
         evaluators: Box::default(),
         gate_call: id("gate:call"),

@@ -216,5 +216,6 @@ fn sides<'c>(app: &App, catalog: &'c Catalog) -> Vec<(&'c str, &'static str)> {
         })
     };
     let scopes = catalog.scopes.iter().enumerate().filter(|(index, _)| granted(*index));
-    scopes.filter_map(|(_, scope)| Some((&*scope.name, other_side(scope.class)?))).collect()
+    let side = |index| other_side(catalog, crate::authz::scope::ScopeId::new(index)?);
+    scopes.filter_map(|(index, scope)| Some((&*scope.name, side(index)?))).collect()
 }

@@ -11,6 +11,7 @@ use crate::authz::catalog::{Catalog, builtin};
 use crate::import::{self, Combine, DESCRIPTION_BYTES_MAX, Settings, Vendor};
 use crate::problem::{Problem, escaped};
 
+pub mod asked;
 mod coverage;
 mod diff;
 mod links;

@@ -11,6 +11,7 @@ use crate::authz::pins::Pins;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::{App, Installation, LinkedPart};
 use crate::authz::policy::area::AreaContext;
+use crate::authz::policy::cells::limit_words;
 use crate::authz::policy::condition::{Actor, CallerFacts, Condition};
 use crate::authz::policy::part::{Grant, Revocation, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
@@ -154,7 +155,7 @@ impl<'l> Listing<'l> {
         else {
             return;
         };
-        // Whether it holds for some user is what a cell tells; for which, `explain` does.
+        // Whether it holds for some user and some arguments is what a cell tells; for which user, `explain` does.
         let anyone = Condition { users: None, pipelines: None, ..condition.clone() };
         if anyone.grants(&self.facts(installation, actor), &linked.groups).is_err() {
             return;
@@ -162,10 +163,12 @@ impl<'l> Listing<'l> {
         let context =
             AreaContext { catalog: self.catalog, tenant: &installation.tenant, sets: &linked.sets, pins: Pins::none() };
         let containers = area_containers(area, context).unwrap_or_else(|| vec!["all".to_owned()]);
-        let only = match (grant.operations, &condition.users) {
-            (Some(_), _) => Some("in some operations"),
-            (None, Some(_)) => Some("for some users"),
-            (None, None) => None,
+        let only = match (grant.operations, limit_words(self.catalog, &condition.limits), &condition.users) {
+            (Some(_), None, _) => Some("in some operations".to_owned()),
+            (Some(_), Some(limits), _) => Some(format!("in some operations, where {limits}")),
+            (None, Some(limits), _) => Some(format!("where {limits}")),
+            (None, None, Some(_)) => Some("for some users".to_owned()),
+            (None, None, None) => None,
         };
         let takers = self.takers(installation, actor);
         for scope in scopes.iter() {
@@ -176,7 +179,7 @@ impl<'l> Listing<'l> {
                     scope: self.catalog.scope_name(scope).to_owned(),
                     container: container.clone(),
                     actor: actor.as_str().to_owned(),
-                    only: only.map(str::to_owned),
+                    only: only.clone(),
                     held: true,
                     revoked_by: None,
                     granted_by: place(linked, grant.line),

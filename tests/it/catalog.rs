@@ -22,6 +22,7 @@ use scopegate::authz::catalog::{
 };
 use scopegate::cli::catalog as cli;
 
+mod asked;
 mod coverage;
 mod diff;
 mod found;

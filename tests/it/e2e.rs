@@ -9,12 +9,14 @@
 
 mod acts;
 pub mod admin;
+mod asked;
 mod every_operation;
 mod hostile;
 mod identity;
 mod jira;
 mod jobs;
 mod lenient;
+mod limits;
 mod links;
 mod lookups;
 mod lookups_of_products;

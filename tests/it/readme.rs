@@ -41,7 +41,7 @@ fn write_samples(folder: &Path) {
         std::fs::write(path, format!("{text}\n")).unwrap();
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 8);
 }
 
 fn scopegate(folder: &Path, arguments: &[&str]) -> String {
@@ -61,6 +61,15 @@ fn the_samples_pass_check_and_their_own_tests() {
     assert!(scopegate(folder.path(), &["test"]).contains("2 passed"));
     let wiki = scopegate(folder.path(), &["catalog", "show", "config/catalogs/wiki.yaml"]);
     assert!(wiki.contains("space of page in path id"), "{wiki}");
+    let hooks = scopegate(folder.path(), &["catalog", "show", "config/catalogs/hooks.yaml"]);
+    for said in [
+        "push, fork: code (oauth)",
+        "absent: code and issues (oauth)",
+        "any other: ADMIN (token)",
+        "body /url of addHook",
+    ] {
+        assert!(hooks.contains(said), "`{said}` is not in {hooks}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may stop at a surprise")]
 
+mod asked;
 mod body;
 mod brief;
 mod head;
@@ -98,6 +99,7 @@ fn catalog() -> Catalog {
         operations: Box::default(),
         links: Default::default(),
         lookups: Box::default(),
+        limits: Box::default(),
         jobs: Box::default(),
         evaluators: Box::default(),
         gate_call: ScopeId::new(0).unwrap(),
@@ -121,6 +123,10 @@ fn operation(places: Vec<Place>, variants: u8, variant_sources: Vec<VariantSourc
         needs: Needs::Unknown,
         guards: Box::default(),
         all_scopes: ScopeSet::EMPTY,
+        extras: Box::default(),
+        extra_scopes: ScopeSet::EMPTY,
+        extra_sources: Box::default(),
+        limits: Box::default(),
         items: Items::of(&places),
         touches: Touches::Containers(places.into()),
         subject: false,

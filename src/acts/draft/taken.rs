@@ -13,7 +13,7 @@ use crate::authz::catalog::{Catalog, Operation, OperationId};
 use crate::authz::policy::app::App;
 use crate::authz::policy::compile::{Catalogs, Compiled};
 use crate::authz::policy::part::{Part, Revocation, Takes};
-use crate::authz::policy::reach::{other_sides, refuses};
+use crate::authz::policy::reach::{other_sides, refuses, refuses_in_part};
 use crate::authz::scope::ScopeId;
 
 /// So many rules that an app cannot work without are named.
@@ -26,6 +26,9 @@ pub struct Stops {
     pub operations: Vec<Arc<str>>,
     /// Those of them that reach the whole tenant, though the order names containers.
     pub whole_tenant: Vec<Arc<str>>,
+    /// Ids of operations of which it refuses some requests: those whose arguments ask for it.
+    #[serde(default)]
+    pub in_part: Vec<Arc<str>>,
     /// What it rules besides operations. With no operation beside it, nothing is done by it that the gate can do.
     pub sides: Vec<String>,
     /// It takes everything of whom it reaches.
@@ -35,7 +38,7 @@ pub struct Stops {
 impl Stops {
     /// Whether the gate itself refuses anything by it.
     pub fn anything(&self) -> bool {
-        self.everything || !self.operations.is_empty()
+        self.everything || !self.operations.is_empty() || !self.in_part.is_empty()
     }
 }
 
@@ -60,6 +63,8 @@ pub(super) fn stops(
             }
             stops.operations.push(id);
         }
+        let in_part = in_part(&product.catalog, part, rule).map(|operation| Arc::from(&*operation.id));
+        stops.in_part.extend(in_part);
         stops.sides.extend(other_sides(&product.catalog, part, rule));
     }
     Ok(stops)
@@ -116,13 +121,22 @@ fn revocations(compiled: &Compiled) -> impl Iterator<Item = (&Part, &Revocation)
 }
 
 fn taken<'c>(catalog: &'c Catalog, part: &'c Part, rule: &'c Revocation) -> impl Iterator<Item = &'c Operation> {
-    let takes = move |scope: ScopeId| match rule.takes {
+    spoken_of(catalog, part, rule).filter(move |operation| refuses(catalog, operation, &takes(part, rule)))
+}
+
+fn in_part<'c>(catalog: &'c Catalog, part: &'c Part, rule: &'c Revocation) -> impl Iterator<Item = &'c Operation> {
+    spoken_of(catalog, part, rule).filter(move |operation| refuses_in_part(catalog, operation, &takes(part, rule)))
+}
+
+fn takes(part: &Part, rule: &Revocation) -> impl Fn(ScopeId) -> bool {
+    move |scope| match rule.takes {
         Takes::Everything => true,
         Takes::Scopes(set) => part.scope_set(set).is_none_or(|set| set.contains(scope)),
-    };
+    }
+}
+
+fn spoken_of<'c>(catalog: &'c Catalog, part: &'c Part, rule: &'c Revocation) -> impl Iterator<Item = &'c Operation> {
     let numbered = (0u16..).zip(&catalog.operations);
-    let taken = numbered.filter(move |(number, operation)| {
-        part.speaks_of(rule.operations, OperationId(*number)) && refuses(catalog, operation, &takes)
-    });
-    taken.map(|(_, operation)| operation)
+    let spoken_of = numbered.filter(|(number, _)| part.speaks_of(rule.operations, OperationId(*number)));
+    spoken_of.map(|(_, operation)| operation)
 }

@@ -42,6 +42,7 @@ pub struct Compact {
     pub links: Links,
     pub redirects: Vec<RedirectHost>,
     pub lookups: Vec<Lookup>,
+    pub limits: Vec<Limit>,
     pub jobs: Vec<Job>,
     pub evaluators: Vec<Evaluator>,
     pub operations: Vec<Operation>,
@@ -231,6 +232,7 @@ pub struct Operation {
     pub subject: bool,
     pub tenant_arguments: Vec<Word>,
     pub variant_sources: Vec<VariantSource>,
+    pub extra_sources: Vec<ExtraSource>,
     pub websocket: bool,
     /// Whether arguments are read from JSON, where it is written.
     pub json: Option<bool>,
@@ -313,6 +315,51 @@ pub struct VariantSource {
     pub list: bool,
     /// No words: every variant.
     pub absent: Vec<Word>,
+}
+
+/// A place that tells what a request needs on top of a line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtraSource {
+    pub at: PlaceAt,
+    pub list: bool,
+    pub values: Vec<ExtraValue>,
+    pub absent: Extra,
+    pub other: Extra,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtraValue {
+    pub values: Vec<Word>,
+    pub needs: Extra,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Extra {
+    Nothing,
+    /// What the values ask for, together.
+    All,
+    /// Nobody can say: refused.
+    Unknown,
+    /// By vocabulary; no words: nothing in that one.
+    Scopes(Vec<(Word, Vec<Word>)>),
+}
+
+/// Something in a request that a grant may limit by `where`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    pub name: Word,
+    pub why: String,
+    pub reading: LimitReading,
+    /// Operations, each with the JSON pointer at which it stands.
+    pub places: Vec<(Word, Word)>,
+}
+
+/// How what a grant may limit is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitReading {
+    /// The host of an absolute `https` URL.
+    UrlHost,
 }
 
 /// The shape in which a product's SDKs expect an error.

@@ -2,7 +2,9 @@
 //! the patterns. Every problem of a catalog is found in one pass; a catalog with a problem is none.
 
 mod evaluators;
+mod extras;
 mod jobs;
+mod limits;
 mod links;
 mod lookups;
 mod names;
@@ -27,9 +29,10 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
     let kinds = kinds(compact, &mut names);
     let links = links::compile(compact, &mut names);
     let lookups = lookups::compile(compact, &mut names);
+    let limits = limits::compile(compact, &mut names);
     let jobs = jobs::compile(compact, &mut names);
     let evaluators = evaluators::compile(compact, &mut names);
-    let (operations, matcher) = operations(compact, &links, &mut names);
+    let (operations, matcher) = operations(compact, &links, &limits, &mut names);
     lookups::ask_what_is_there(compact, &lookups, &matcher, &mut names);
     jobs::reach_something(compact, &operations, &mut names);
     scopes::sides_rule_no_operation(&scopes, &operations, compact, &mut names);
@@ -59,6 +62,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         operations,
         links: links.model,
         lookups,
+        limits: limits.model,
         jobs,
         evaluators,
         gate_call,
@@ -134,11 +138,16 @@ fn kinds(compact: &Compact, names: &mut Names<'_>) -> Box<[CredentialKind]> {
     compiled.into()
 }
 
-fn operations(compact: &Compact, links: &links::Compiled, names: &mut Names<'_>) -> (Box<[Operation]>, Matcher) {
+fn operations(
+    compact: &Compact,
+    links: &links::Compiled,
+    limits: &limits::Compiled,
+    names: &mut Names<'_>,
+) -> (Box<[Operation]>, Matcher) {
     bases(compact, names);
     let accepts = compact.accepts.iter().filter_map(|method| names.method(method)).collect::<Vec<Method>>();
     let mut builder = Builder::new(&compact.bases, &compact.tenant_bases, accepts);
-    let operations = operation::compile(compact, links, names, &mut builder);
+    let operations = operation::compile(compact, links, limits, names, &mut builder);
     (operations, builder.build())
 }
 

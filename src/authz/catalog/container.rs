@@ -8,6 +8,8 @@ mod reading;
 
 use std::borrow::Cow;
 
+use super::extras::{ExtraMask, extras};
+use super::limits::limited;
 use super::lookups::LookupId;
 use super::matcher::Parameters;
 use super::{Absent, KindId, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VariantSource};
@@ -47,19 +49,25 @@ pub fn locate<'r>(
         return locate_evaluated(gate, operation, parameters, request, facts);
     }
     match &operation.touches {
-        Touches::Containers(places) if operation.variants == VariantMask::ALL => match &**places {
-            // Nearly every operation names one container, in its path: then there is nothing to put together.
-            [place @ Place { at: PlaceAt::Path(index), present_is_tenant: false, list: false, kind, .. }] => {
-                let text = path_parameter(parameters, *index)?;
-                let (name, _) = match asked_about(gate, place, &text) {
-                    None => name(gate, operation, *kind, place.reading, text)?,
-                    Some(lookup) => (around(gate, place, lookup, text)?, VariantMask::NONE),
-                };
-                let containers = ContainerList::one(ContainerRef { kind: *kind, name });
-                Ok(Touched { reach: Reach::Containers(containers), variants: VariantMask::ALL })
+        Touches::Containers(places) if operation.variants == VariantMask::ALL && operation.limits.is_empty() => {
+            match &**places {
+                // Nearly every operation names one container, in its path: then there is nothing to put together.
+                [place @ Place { at: PlaceAt::Path(index), present_is_tenant: false, list: false, kind, .. }] => {
+                    let text = path_parameter(parameters, *index)?;
+                    let (name, _) = match asked_about(gate, place, &text) {
+                        None => name(gate, operation, *kind, place.reading, text)?,
+                        Some(lookup) => (around(gate, place, lookup, text)?, VariantMask::NONE),
+                    };
+                    let reach = Reach::Containers(ContainerList::one(ContainerRef { kind: *kind, name }));
+                    let extras = match operation.extra_sources.is_empty() {
+                        true => ExtraMask::NONE,
+                        false => extras(operation, request, facts)?,
+                    };
+                    Ok(Touched { reach, variants: VariantMask::ALL, extras, limits: Box::default() })
+                }
+                _ => locate_all(gate, operation, parameters, request, facts),
             }
-            _ => locate_all(gate, operation, parameters, request, facts),
-        },
+        }
         _ => locate_all(gate, operation, parameters, request, facts),
     }
 }
@@ -152,7 +160,9 @@ fn locate_all<'r>(
         (Touches::Containers(_) | Touches::Tenant { .. }, _) => Reach::Tenant,
     };
     let variants = variants(operation, told, parameters, request, facts)?;
-    Ok(Touched { reach, variants })
+    let extras = extras(operation, request, facts)?;
+    let limits = limited(&gate.catalog, operation, facts)?;
+    Ok(Touched { reach, variants, extras, limits })
 }
 
 /// The container that a text names, and the variants of the operation that it may be; none where it tells none.
@@ -312,7 +322,7 @@ impl Said {
 
 /// Refuses an argument that is read from JSON or multipart here and, as the catalog has it, not by the product. Absent
 /// there, the argument would reach further than what it says here; where absence is refused it is no matter.
-fn check_read_by_all(
+pub(super) fn check_read_by_all(
     operation: &Operation,
     at: &PlaceAt,
     found: &Found<'_>,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use super::arguments::{ExtraNeedsFile, ExtraSourceFile, LimitFile};
 use super::compact::{Absent, ActorRule, AnswerReading, DialectName, Fold, Reading, ScopeSide, TenantArgument, Tokens};
 use crate::problem::{At, Problem};
 
@@ -54,6 +55,8 @@ pub struct CatalogFile {
     pub redirects: Vec<RedirectFile>,
     #[serde(default)]
     pub lookups: Vec<LookupFile>,
+    #[serde(default)]
+    pub limits: Vec<LimitFile>,
     #[serde(default)]
     pub jobs: Vec<JobFile>,
     #[serde(default)]
@@ -108,6 +111,11 @@ pub struct OverlayFile {
     pub needs: Vec<NeedsCorrection>,
     #[serde(default)]
     pub variant_sources: Vec<VariantSourcesFile>,
+    #[serde(default)]
+    pub extra_needs: Vec<ExtraNeedsFile>,
+    /// One of a name that the catalog has replaces it.
+    #[serde(default)]
+    pub limits: Vec<LimitFile>,
     /// Added to the operation's own.
     #[serde(default)]
     pub tenants_named: Vec<TenantsNamedFile>,
@@ -205,6 +213,9 @@ pub struct OperationFile {
     pub tenant_arguments: Vec<Text>,
     #[serde(default)]
     pub variant_sources: Vec<VariantSourceFile>,
+    /// Scopes that some requests need on top of a line.
+    #[serde(default)]
+    pub extra_needs: Vec<ExtraSourceFile>,
     /// The request may open a WebSocket: it is judged, what follows on the connection is not.
     #[serde(default)]
     pub websocket: bool,

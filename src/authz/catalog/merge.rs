@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::arguments::{ExtraFile, ExtraSourceFile, LimitFile};
 use super::compact::{
-    Answer, Compact, Container, Errors, Evaluator, Identity, Job, JobFetch, JobStart, Kind, Line, LinkEntry, Links, Lookup, Needs, OneChanged,
-    Operation, Place, PlaceAt, RedirectHost, Remover, Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource,
-    VocabularyLines, Word,
+    Answer, Compact, Container, Errors, Evaluator, Extra, ExtraSource, ExtraValue, Identity, Job, JobFetch, JobStart,
+    Kind, Limit, Line, LinkEntry, Links, Lookup, Needs, OneChanged, Operation, Place, PlaceAt, RedirectHost, Remover,
+    Scope, Spot, TenantArgument, Then, Touches, Undo, VariantSource, VocabularyLines, Word,
 };
 use super::file::{
     self, CatalogFile, ContainerFile, EvaluatorFile, JobFetchFile, JobFile, JobStartFile, KindFile, LineFile, LinkFile,
@@ -67,6 +68,7 @@ fn facts(catalog: &CatalogFile) -> Compact {
         links: links(&catalog.links, false),
         redirects: redirects(&catalog.redirects, false),
         lookups: catalog.lookups.iter().map(|written| lookup(written, false)).collect(),
+        limits: catalog.limits.iter().map(|written| limit(written, false)).collect(),
         jobs: catalog.jobs.iter().map(|written| job(written, false)).collect(),
         evaluators: catalog.evaluators.iter().map(|written| evaluator(written, false)).collect(),
         operations: Vec::new(),
@@ -96,6 +98,7 @@ impl Merge<'_> {
         self.lay_undo(overlay);
         self.lay_removers(overlay);
         self.lay_variant_sources(overlay);
+        self.lay_extra_needs(overlay);
         self.lay_tenants_named(overlay);
     }
 
@@ -133,6 +136,9 @@ impl Merge<'_> {
         for written in &overlay.lookups {
             replace(&mut compact.lookups, lookup(written, true), |lookup| &lookup.name.text);
         }
+        for written in &overlay.limits {
+            replace(&mut compact.limits, limit(written, true), |limit| &limit.name.text);
+        }
         for written in &overlay.jobs {
             replace(&mut compact.jobs, job(written, true), |job| &job.name.text);
         }
@@ -168,6 +174,7 @@ impl Merge<'_> {
             subject: written.subject,
             tenant_arguments: words(&written.tenant_arguments, overlay),
             variant_sources: self.sources_of(&written.variant_sources, overlay),
+            extra_sources: self.extras_of(&written.extra_needs, overlay),
             websocket: written.websocket,
             json: written.json,
             multipart: written.multipart,
@@ -276,6 +283,16 @@ impl Merge<'_> {
         }
     }
 
+    fn lay_extra_needs(&mut self, overlay: &OverlayFile) {
+        let mut corrected = BTreeMap::new();
+        for entry in &overlay.extra_needs {
+            let sources = self.extras_of(&entry.sources, true);
+            for id in &entry.operations {
+                self.correct(&mut corrected, id, &entry.why, |operation| operation.extra_sources = sources.clone());
+            }
+        }
+    }
+
     fn lay_tenants_named(&mut self, overlay: &OverlayFile) {
         let mut corrected = BTreeMap::new();
         for entry in &overlay.tenants_named {
@@ -369,6 +386,37 @@ impl Merge<'_> {
         Some(VariantSource { at, values, list: written.list, absent: words(&written.absent, overlay) })
     }
 
+    fn extras_of(&mut self, written: &[ExtraSourceFile], overlay: bool) -> Vec<ExtraSource> {
+        written.iter().filter_map(|source| self.extra_source(source, overlay)).collect()
+    }
+
+    fn extra_source(&mut self, written: &ExtraSourceFile, overlay: bool) -> Option<ExtraSource> {
+        let mut at = [
+            written.query.as_ref().map(|name| PlaceAt::Query(name.value.clone())),
+            written.argument.as_ref().map(|name| PlaceAt::Argument(name.value.clone())),
+            written.body.as_ref().map(|pointer| PlaceAt::Body(word(pointer, overlay))),
+        ]
+        .into_iter()
+        .flatten();
+        let (Some(at), None) = (at.next(), at.next()) else {
+            let message = "a source of `extra_needs` is exactly one of `query`, `argument` and `body`";
+            let text = [&written.query, &written.argument, &written.body].into_iter().flatten().next();
+            let spot = text.map_or(Spot { overlay, at: At::default() }, |text| spot(text, overlay));
+            self.problems.push(self.sources.problem(spot, message));
+            return None;
+        };
+        let values = written.values.iter();
+        let values =
+            values.map(|one| ExtraValue { values: words(&one.values, overlay), needs: extra(&one.needs, overlay) });
+        Some(ExtraSource {
+            at,
+            list: written.list,
+            values: values.collect(),
+            absent: extra(&written.absent, overlay),
+            other: extra(&written.other, overlay),
+        })
+    }
+
     /// Something is wrong in the overlay.
     fn wrong(&mut self, text: &Text, message: String) {
         self.problems.push(self.sources.problem(spot(text, true), message));
@@ -417,6 +465,31 @@ fn lookup(written: &LookupFile, overlay: bool) -> Lookup {
         errors: written.errors.as_ref().map(errors),
         identity: written.identity.as_ref().map(identity),
         one_changed_by: written.one_changed_by.iter().map(|one| one_changed(one, overlay)).collect(),
+    }
+}
+
+fn extra(written: &ExtraFile, overlay: bool) -> Extra {
+    match written {
+        ExtraFile::Nothing => Extra::Nothing,
+        ExtraFile::All => Extra::All,
+        ExtraFile::Unknown => Extra::Unknown,
+        ExtraFile::Scopes(vocabularies) => {
+            let one = |(name, scopes): &(Text, Vec<Text>)| (word(name, overlay), words(scopes, overlay));
+            Extra::Scopes(vocabularies.iter().map(one).collect())
+        }
+    }
+}
+
+fn limit(written: &LimitFile, overlay: bool) -> Limit {
+    let places = written.places.iter().flat_map(|place| {
+        let pointer = word(&place.body, overlay);
+        place.operations.iter().map(move |operation| (word(operation, overlay), pointer.clone()))
+    });
+    Limit {
+        name: word(&written.limit, overlay),
+        why: written.why.clone(),
+        reading: written.reading,
+        places: places.collect(),
     }
 }
 

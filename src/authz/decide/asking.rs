@@ -208,7 +208,7 @@ impl<'c> Case<'c> {
         if denial.reason != Reason::ContainerUnresolved {
             return denial;
         }
-        let tenant = Touched { reach: Reach::Tenant, variants: touched.variants };
+        let tenant = Touched { reach: Reach::Tenant, limits: touched.limits.clone(), ..*touched };
         match self.judge_caller(policy, caller, &tenant) {
             Err(denial) => {
                 let why = Some("the request names more things than are asked about for one: send fewer in each");
@@ -222,11 +222,13 @@ impl<'c> Case<'c> {
     /// `None`: nothing in it can be asked about.
     pub(super) fn asking<'t>(&self, tenant: &'t str, touched: &Touched<'t>) -> Option<Asking<'t>> {
         let Reach::Containers(containers) = &touched.reach else { return None };
+        // What its arguments ask for and tell hangs on no answer.
+        let anywhere = || Touched { reach: Reach::Tenant, limits: touched.limits.clone(), ..*touched };
         let mut asking = Asking {
             tenant,
-            told: Touched { reach: Reach::Tenant, variants: touched.variants },
-            hoped: Touched { reach: Reach::Tenant, variants: touched.variants },
-            elsewhere: Touched { reach: Reach::Tenant, variants: touched.variants },
+            told: anywhere(),
+            hoped: anywhere(),
+            elsewhere: anywhere(),
             lacks: Vec::new(),
             is_told: false,
             is_nowhere: false,

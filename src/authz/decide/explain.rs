@@ -9,8 +9,10 @@ use super::asking::list;
 use super::job::with_job;
 use super::{Case, Denial, Passed, Who, product_of, touched};
 use crate::authz::catalog::container::locate;
+use crate::authz::catalog::extras::ExtraMask;
+use crate::authz::catalog::limits::Limited;
 use crate::authz::catalog::matcher::{Found, Parameters};
-use crate::authz::catalog::{Catalog, CredentialKindId, KindId, Needs, Operation, OperationId};
+use crate::authz::catalog::{Catalog, CredentialKindId, KindId, Line, Needs, Operation, OperationId, VocabularyLines};
 use crate::authz::gate::GateRules;
 use crate::authz::judge::{Question, Standing, held_scopes, standing};
 use crate::authz::policy::Policy;
@@ -58,6 +60,11 @@ pub struct Explanation {
     pub needs: Vec<ExplainedVocabulary>,
     /// Part of every line.
     pub guards: Vec<(ScopeId, Standing)>,
+    /// The places by which the request needs more than a line: by their number in the operation, with what each asks for.
+    /// The lines have it in them.
+    pub asked: Vec<(usize, ExtraMask)>,
+    /// What the request tells of arguments that a grant may limit.
+    pub limited: Box<[Limited]>,
     pub held: Vec<Arc<str>>,
 }
 
@@ -186,6 +193,8 @@ impl Explanation {
             touches: None,
             needs: Vec::new(),
             guards: Vec::new(),
+            asked: Vec::new(),
+            limited: Box::default(),
             held: Vec::new(),
         }
     }
@@ -239,10 +248,22 @@ impl Case<'_> {
             touches: Some(TouchedWords::of(touched, catalog)),
             needs: needs(&question, standings),
             guards: standings(guards),
+            asked: self.asked(),
+            limited: touched.limits.clone(),
             held: held_scopes(&question).iter().map(|scope| catalog.scope_name_kept(scope)).collect(),
             who: Some(caller.who()),
             verdict,
         }
+    }
+}
+
+impl Case<'_> {
+    fn asked(&self) -> Vec<(usize, ExtraMask)> {
+        let operation = self.operation.and_then(|id| self.gate.catalog.operations.get(usize::from(id.0)));
+        let Some(operation) = operation else { return Vec::new() };
+        let all = operation.extra_sources.iter().enumerate();
+        let all = all.filter_map(|(index, one)| Some((index, one.asked(operation, self.request, self.facts).ok()?)));
+        all.filter(|(_, needed)| !needed.is_none()).collect()
     }
 }
 
@@ -263,12 +284,24 @@ fn needs(
                 ExplainedVocabulary {
                     name: question.catalog.vocabularies.get(usize::from(one.vocabulary.0)).cloned(),
                     usable: question.vocabularies.contains(one.vocabulary),
-                    lines: lines.map(|line| standings(&line.scopes)).collect(),
+                    lines: lines.map(|line| standings(&with_extras(question, one, line))).collect(),
                 }
             });
             counted.filter(|one| !one.lines.is_empty()).collect()
         }
     }
+}
+
+/// The scopes of a line, and what the arguments ask for on top of it.
+fn with_extras(question: &Question<'_>, vocabulary: &VocabularyLines, line: &Line) -> Vec<ScopeId> {
+    let mut scopes = line.scopes.to_vec();
+    let operation = question.operation().into_iter();
+    for scope in operation.flat_map(|one| one.extra_scopes(question.touched.extras, vocabulary.vocabulary)) {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
 }
 
 impl TouchedWords {

@@ -37,7 +37,7 @@ pub(super) fn touched<'r>(
 ) -> Result<Touched<'r>, BadRequest> {
     let named = locate(gate, operation, parameters, request, facts)?;
     asked_id(fetch, parameters, request, facts)?;
-    Ok(Touched { reach: Reach::Tenant, variants: named.variants })
+    Ok(Touched { reach: Reach::Tenant, ..named })
 }
 
 /// What the request calls the job that it asks about.
@@ -180,7 +180,7 @@ impl<'c> Case<'c> {
         let Some(operation) = operation else { return self.decide_as(policy, identified, caller, forgotten) };
         let named = locate(self.gate, operation, &parameters, self.request, self.facts).map_err(bad)?;
         let reach = with_job(&operation.touches, named.reach, started);
-        let touched = Touched { reach, variants: named.variants };
+        let touched = Touched { reach, ..named };
         let decided = self.decide_as(policy, identified, caller, &touched);
         decided.map_err(|denial| self.without_what_was_told(policy, caller, &touched, denial))
     }
@@ -192,7 +192,7 @@ impl<'c> Case<'c> {
         caller: &Caller<'_>,
         touched: &Touched<'_>,
     ) -> Result<Permit, Box<Denial>> {
-        let passed = self.judge_refused(policy, identified, caller, touched)?;
+        let passed = self.judge(policy, identified, caller, touched)?;
         self.permit_identified(identified, caller, passed)
     }
 
@@ -220,7 +220,8 @@ impl<'c> Case<'c> {
             _ => container.clone(),
         });
         let reach = list(elsewhere.collect()).map_or(Reach::Tenant, Reach::Containers);
-        let anywhere = self.judge_caller(policy, caller, &Touched { reach, variants: touched.variants });
+        let anywhere =
+            self.judge_caller(policy, caller, &Touched { reach, limits: touched.limits.clone(), ..*touched });
         match anywhere {
             Err(anywhere) if anywhere.reason == denial.reason && anywhere.reason.class() != Class::Container => {
                 anywhere

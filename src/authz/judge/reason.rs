@@ -1,7 +1,7 @@
 //! Why a request is refused: of several reasons the first of DESIGN §8 counts. Off the fast path.
 
 use super::{Mode, Question, Refused, RuleKind, RuleRef, Rules, Taken, left, variants};
-use crate::authz::catalog::{Line, Needs, Operation, VariantMask};
+use crate::authz::catalog::{Line, Needs, Operation, VariantMask, VocabularyLines};
 use crate::authz::policy::area::Met;
 use crate::authz::policy::condition::Unmet;
 use crate::authz::policy::part::{Grant, Revocation};
@@ -21,6 +21,7 @@ pub(super) fn find(question: &Question<'_>, mode: Mode<'_>) -> Refused {
     let Some(operation) = question.operation() else { return unknown };
     match &operation.needs {
         Needs::Unknown => unknown,
+        Needs::None { .. } | Needs::Lines(_) if !question.is_stated() => unknown,
         Needs::None { .. } | Needs::Lines(_) => {
             let taken = question.taken(mode);
             by_revocation(question, operation, &taken, mode)
@@ -80,14 +81,14 @@ fn bearing_scopes(
     mode: Mode<'_>,
 ) -> Option<ScopeSet> {
     let Needs::Lines(vocabularies) = &operation.needs else { return None };
-    let guards = || question.guards(operation).copied();
-    let is_taken = |line: &Line| line.scopes.iter().copied().chain(guards()).any(|scope| taken.takes(scope));
-    let scopes_of = |lines: Vec<&Line>| -> ScopeSet {
-        lines.into_iter().flat_map(|line| line.scopes.iter().copied()).chain(guards()).collect()
+    let is_taken = |line: &Vec<ScopeId>| line.iter().any(|scope| taken.takes(*scope));
+    let scopes_of = |lines: Vec<Vec<ScopeId>>| -> ScopeSet {
+        lines.into_iter().flatten().chain(question.guards(operation).copied()).collect()
     };
-    let closed = vocabularies.iter().map(|vocabulary| left(&vocabulary.lines, variant).collect::<Vec<_>>());
-    let closed: Vec<&Line> =
-        closed.filter(|lines| !lines.is_empty() && lines.iter().all(|line| is_taken(line))).flatten().collect();
+    let closed = vocabularies.iter().map(|vocabulary| whole_lines(question, operation, vocabulary, variant));
+    let guard_taken = question.guards(operation).any(|guard| taken.takes(*guard));
+    let closed: Vec<Vec<ScopeId>> =
+        closed.filter(|lines| !lines.is_empty() && (guard_taken || lines.iter().all(is_taken))).flatten().collect();
     if !closed.is_empty() {
         return Some(scopes_of(closed));
     }
@@ -96,10 +97,30 @@ fn bearing_scopes(
     }
     let usable = vocabularies.iter().filter(|one| question.vocabularies.contains(one.vocabulary));
     let lost = usable
-        .flat_map(|vocabulary| left(&vocabulary.lines, variant))
-        .filter(|line| question.has_all_held(operation, &line.scopes, &Taken::NOTHING, mode));
-    let lost: Vec<&Line> = lost.collect();
+        .flat_map(|vocabulary| whole_lines(question, operation, vocabulary, variant))
+        .filter(|line| question.has_all_held(operation, line, &Taken::NOTHING, mode));
+    let lost: Vec<Vec<ScopeId>> = lost.collect();
     (!lost.is_empty()).then(|| scopes_of(lost))
+}
+
+/// The lines of a vocabulary that count for a variant, each with what the arguments ask for on top of it.
+fn whole_lines(
+    question: &Question<'_>,
+    operation: &Operation,
+    vocabulary: &VocabularyLines,
+    variant: VariantMask,
+) -> Vec<Vec<ScopeId>> {
+    let on_top = question.extra_scopes(operation, vocabulary.vocabulary);
+    let whole = |line: &Line| {
+        let mut scopes = line.scopes.to_vec();
+        on_top.clone().for_each(|scope| {
+            if !scopes.contains(&scope) {
+                scopes.push(scope)
+            }
+        });
+        scopes
+    };
+    left(&vocabulary.lines, variant).map(whole).collect()
 }
 
 /// A closed install window is the reason only where opening it would lift them all.
@@ -134,20 +155,19 @@ struct Want {
 
 /// Nothing is revoked; something is not granted. The line of which most is granted says what.
 fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode<'_>) -> Refused {
-    let call = [question.catalog.gate_call];
-    let lines: Vec<&[ScopeId]> = match &operation.needs {
+    let lines: Vec<Vec<ScopeId>> = match &operation.needs {
         Needs::Unknown => Vec::new(),
-        Needs::None { .. } => vec![&call],
+        Needs::None { .. } => vec![vec![question.catalog.gate_call]],
         Needs::Lines(_) => wanted_lines(question, operation, taken, mode),
     };
     let mut best: Option<(usize, usize, &[ScopeId])> = None;
-    for line in lines {
+    for line in &lines {
         let all = line.iter().chain(question.guards(operation));
         let held = all.clone().filter(|scope| question.held(**scope, mode)).count();
         let count = all.count();
         // Shares compared without division; the first of equals stays.
         if best.is_none_or(|(best_held, best_count, _)| held * best_count > best_held * count) {
-            best = Some((held, count, line));
+            best = Some((held, count, line.as_slice()));
         }
     }
     let line = best.map_or(&[][..], |(_, _, line)| line);
@@ -163,19 +183,14 @@ fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: 
 }
 
 /// The lines of the first variant that fails; where the credential can use none, those it would need another for.
-fn wanted_lines<'o>(
-    question: &Question<'_>,
-    operation: &'o Operation,
-    taken: &Taken,
-    mode: Mode<'_>,
-) -> Vec<&'o [ScopeId]> {
+fn wanted_lines(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: Mode<'_>) -> Vec<Vec<ScopeId>> {
     let Needs::Lines(vocabularies) = &operation.needs else { return Vec::new() };
     let failing = variants(operation, question.touched)
         .find(|variant| !question.line_held(operation, *variant, taken, mode))
         .unwrap_or(VariantMask::ALL);
-    let of = |usable: bool| -> Vec<&'o [ScopeId]> {
+    let of = |usable: bool| -> Vec<Vec<ScopeId>> {
         let chosen = vocabularies.iter().filter(|one| !usable || question.vocabularies.contains(one.vocabulary));
-        chosen.flat_map(|vocabulary| left(&vocabulary.lines, failing)).map(|line| &*line.scopes).collect()
+        chosen.flat_map(|vocabulary| whole_lines(question, operation, vocabulary, failing)).collect()
     };
     let usable = of(true);
     if usable.is_empty() { of(false) } else { usable }
@@ -202,7 +217,8 @@ fn stage(question: &Question<'_>, rules: &Rules<'_>, grant: &Grant) -> Want {
     let rule = rules.reference(RuleKind::Grant, grant.line);
     let want = |stage, reason, container| Want { stage, reason, rule: rule.clone(), container };
     let terms = rules.linked.part.condition(grant.condition);
-    match terms.map_or(Err(Unmet::Tenant), |terms| terms.grants(&question.caller, &rules.linked.groups)) {
+    let told = &question.touched.limits;
+    match terms.map_or(Err(Unmet::Tenant), |terms| terms.grants_for(&question.caller, &rules.linked.groups, told)) {
         Err(Unmet::Tenant) => Want { rule: None, ..want(0, Reason::MissingScope, None) },
         Err(Unmet::NotYetValid) => want(1, Reason::NotYetValid, None),
         Err(Unmet::Expired) => want(1, Reason::Expired, None),

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Mode, Question, Rules, passes};
-use crate::authz::catalog::Needs;
 use crate::authz::policy::part::Part;
 
 /// So many of one request are told of.
@@ -44,16 +43,13 @@ pub fn shadowing(question: &Question<'_>, observed: bool) -> Box<[Arc<Path>]> {
 
 fn would_refuse(question: &Question<'_>, rules: &Rules<'_>, observed: bool) -> bool {
     let document = Document(&rules.linked.part);
-    let needs = question.operation().map(|operation| &operation.needs);
-    match (needs, observed) {
+    match (question.is_stated(), observed) {
         // Observed, it passes only while no revocation reaches the caller, whatever it takes.
-        (None | Some(Needs::Unknown), _) => {
+        (false, _) => {
             let shadow = rules.linked.part.revocations.iter().filter(|revocation| revocation.shadow);
             shadow.into_iter().any(|revocation| rules.terms_met(revocation, question))
         }
-        (Some(Needs::None { .. } | Needs::Lines(_)), true) => {
-            !passes(question, Mode::WithEverythingGrantedAndShadowOf(document))
-        }
-        (Some(Needs::None { .. } | Needs::Lines(_)), false) => !passes(question, Mode::WithShadowOf(document)),
+        (true, true) => !passes(question, Mode::WithEverythingGrantedAndShadowOf(document)),
+        (true, false) => !passes(question, Mode::WithShadowOf(document)),
     }
 }

@@ -24,8 +24,10 @@ use super::app::{App, Installation, LinkedPart};
 use super::area::AreaContext;
 use super::compile::{Catalogs, Product};
 use super::condition::{Condition, LinkedGroups};
+use super::limit::{Allowed, Limits};
 use super::link::{LinkedGuardrail, Reached};
 use super::part::{Grant, Part, Revocation, Takes};
+use crate::authz::catalog::limits::LimitId;
 use crate::authz::catalog::{Catalog, Operation};
 use crate::authz::pins::Pins;
 use crate::authz::scope::ScopeSet;
@@ -127,8 +129,8 @@ pub struct Terms {
     pub until_ms: Option<i64>,
     pub after_install_ms: Option<i64>,
     pub unless_install_window: bool,
-    /// Limited to some arguments.
-    pub arguments: bool,
+    /// `webhook_host hooks.example.com or *.example.org`
+    pub limits: Option<String>,
 }
 
 /// One right, in one place, as one actor.
@@ -272,7 +274,7 @@ impl<'p> View<'p> {
             Rule::Grant(grant) => (Effect::Gives, self.given(grant), grant.area, grant.line, grant.shadow),
             Rule::Revocation(one) => (Effect::Takes, self.taken(one), one.area, one.line, one.shadow),
         };
-        let terms = terms(condition, &self.linked.groups);
+        let terms = terms(self.catalog(), condition, &self.linked.groups);
         let places = self.part().area(area).map(|area| place::places(self.policy, self.product, area, &self.context()));
         let file = self.part().file.clone();
         let actors = condition.actors;
@@ -372,7 +374,7 @@ impl<'p> View<'p> {
     }
 }
 
-fn terms(condition: &Condition, groups: &LinkedGroups) -> Terms {
+fn terms(catalog: &Catalog, condition: &Condition, groups: &LinkedGroups) -> Terms {
     Terms {
         users: condition.users.as_ref().map(|users| {
             let groups = users.groups.iter().filter_map(|reference| groups.get(usize::from(*reference))).flatten();
@@ -384,8 +386,18 @@ fn terms(condition: &Condition, groups: &LinkedGroups) -> Terms {
         until_ms: condition.until_ms,
         after_install_ms: condition.after_install_ms,
         unless_install_window: condition.unless_install_window,
-        arguments: condition.arguments,
+        limits: limit_words(catalog, &condition.limits),
     }
+}
+
+/// What `where` says, in words.
+pub fn limit_words(catalog: &Catalog, limits: &Limits) -> Option<String> {
+    let one = |(limit, allowed): (LimitId, &[Allowed])| {
+        let allowed = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        format!("{} {allowed}", catalog.limit_name(limit))
+    };
+    let words = limits.iter().map(one).collect::<Vec<_>>().join(", ");
+    (!limits.is_empty()).then_some(words)
 }
 
 fn members(users: &std::collections::HashSet<Box<str>>) -> String {

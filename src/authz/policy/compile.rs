@@ -66,7 +66,10 @@ impl Product {
         let operations = (0..=u16::MAX).zip(&catalog.operations);
         let operations = operations.map(|(index, operation)| (operation.id.clone(), OperationId(index))).collect();
         let mut used = ScopeSet::EMPTY;
-        catalog.operations.iter().for_each(|operation| used.union_with(&operation.all_scopes));
+        for operation in &catalog.operations {
+            used.union_with(&operation.all_scopes);
+            used.union_with(&operation.extra_scopes);
+        }
         used.insert(catalog.gate_call);
         // Any answer may lead to another origin.
         used.insert(catalog.gate_mint);

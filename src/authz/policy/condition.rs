@@ -9,6 +9,8 @@ use std::sync::Arc;
 use super::app::Installation;
 use super::area::Met;
 use super::document::ActorWord;
+use super::limit::Limits;
+use crate::authz::catalog::limits::Limited;
 
 /// Whom the caller acts as; `Unknown` only for a credential that no policy ever named (a gate under `observe`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +109,8 @@ pub struct Condition {
     pub until_ms: Option<i64>,
     pub after_install_ms: Option<i64>,
     pub unless_install_window: bool,
-    /// `where:` limits an argument that the catalog does not tell yet.
-    pub arguments: bool,
+    /// `where:` what the request's arguments must be.
+    pub limits: Limits,
 }
 
 /// The first term that fails, in the order in which reasons count.
@@ -124,7 +126,14 @@ pub enum Unmet {
 }
 
 impl Condition {
-    /// Whether a grant's terms are met; what cannot be told is not.
+    /// Whether a grant's terms are met, for a request that tells this of its arguments; what cannot be told is not.
+    #[inline(always)]
+    pub fn grants_for(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups, told: &[Limited]) -> Result<(), Unmet> {
+        self.grants(caller, groups)?;
+        if self.limits.met(told) { Ok(()) } else { Err(Unmet::Argument) }
+    }
+
+    /// The same for some request, whatever its arguments.
     #[inline(always)]
     pub fn grants(&self, caller: &CallerFacts<'_>, groups: &LinkedGroups) -> Result<(), Unmet> {
         if self.tenant_met(caller.tenant) != Met::Yes {
@@ -140,7 +149,7 @@ impl Condition {
         if self.pipelines_met(caller.pipeline) != Met::Yes {
             return Err(Unmet::Pipeline);
         }
-        if self.arguments { Err(Unmet::Argument) } else { Ok(()) }
+        Ok(())
     }
 
     /// Whether a revocation's terms are met; what cannot be told is. A closed install window is asked separately.

@@ -45,6 +45,7 @@ fn first_after(sorted: &[i64], now: i64) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::authz::policy::condition::Actors;
+    use crate::authz::policy::limit::Limits;
 
     fn condition(from_ms: Option<i64>, until_ms: Option<i64>, after_install_ms: Option<i64>) -> Condition {
         Condition {
@@ -56,7 +57,7 @@ mod tests {
             until_ms,
             after_install_ms,
             unless_install_window: false,
-            arguments: false,
+            limits: Limits::none(),
         }
     }
 

@@ -104,6 +104,10 @@ fn stops(done: &Done, output: &mut Output<'_>) -> io::Result<()> {
         let number = count(stops.whole_tenant.len(), "operation");
         writeln!(output.out, "among them {number} that reach the whole tenant: {}", named(&stops.whole_tenant))?;
     }
+    if !stops.in_part.is_empty() && !stops.everything {
+        let number = count(stops.in_part.len(), "operation");
+        writeln!(output.out, "of {number} what asks for it by an argument: {}", named(&stops.in_part))?;
+    }
     for side in &stops.sides {
         writeln!(output.out, "{side}")?;
     }

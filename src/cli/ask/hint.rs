@@ -29,6 +29,8 @@ pub(super) fn hint(
             ))
         }
         Reason::UnknownTenant => Some(tenant_hint(policy, gate, question)),
+        // The operation is known, and what it is asked for is not.
+        Reason::UnknownOperation if explanation.asked.iter().any(|(_, asked)| asked.is_unknown()) => None,
         Reason::UnknownOperation => near_operation(gate, view),
         _ => body_hint(gate, question, explanation),
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CatalogFormat, view};
+use super::{CatalogFormat, asked, view};
 use crate::authz::catalog::evaluators::Evaluator;
 use crate::authz::catalog::lookups::Lookup;
 use crate::authz::catalog::pattern::Pattern;
@@ -180,6 +180,11 @@ impl Side<'_> {
         }
     }
 
+    /// What its arguments ask for on top of a line.
+    fn asked(&self) -> Vec<String> {
+        asked::texts(self.catalog, self.operation)
+    }
+
     /// What it starts, and what it asks about.
     fn jobs(&self) -> [Option<String>; 2] {
         view::jobs_text(self.catalog, self.operation)
@@ -189,7 +194,8 @@ impl Side<'_> {
     fn rest(&self) -> String {
         let Operation { tenant_arguments, variant_sources, websocket, reads_json, reads_multipart, .. } =
             self.operation;
-        format!("{tenant_arguments:?} {variant_sources:?} {websocket} {reads_json} {reads_multipart}")
+        let limits = asked::limits_json(self.catalog, self.operation);
+        format!("{tenant_arguments:?} {variant_sources:?} {websocket} {reads_json} {reads_multipart} {limits}")
     }
 }
 
@@ -283,6 +289,13 @@ impl Compared {
             self.widens.push(format!("operation {id}: guards were {}, are {}", words(&before), words(&after)));
         } else if before != after {
             self.narrows.push(format!("operation {id}: guards were {}, are {}", words(&before), words(&after)));
+        }
+        let (before, after) = (old.asked(), new.asked());
+        if before != after {
+            let said = |texts: &[String]| if texts.is_empty() { "nothing".to_owned() } else { texts.join("; ") };
+            let said = format!("operation {id}: arguments asked for {}, ask for {}", said(&before), said(&after));
+            // What the one place asks for and the other does not nobody can compare but with nothing.
+            if before.is_empty() { self.narrows.push(said) } else { self.widens.push(said) }
         }
         let (before, after) = (old.touches(), new.touches());
         if before != after {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
+use super::asked;
 use crate::authz::catalog::jobs::{JobId, NamedAt};
 use crate::authz::catalog::{
     Absent, Catalog, Line, Needs, Operation, Place, PlaceAt, Reading, Touches, VariantMask, VocabularyLines,
@@ -58,7 +59,7 @@ pub fn table(catalog: &Catalog, out: &mut dyn Write) -> io::Result<()> {
         let asked = self::request(operation);
         writeln!(out, "{:<id$}  {asked:<request$}  {needs:<NEEDS_WIDTH$}  {touches}", operation.id)?;
     }
-    Ok(())
+    asked::below_table(catalog, out)
 }
 
 fn operation_json(catalog: &Catalog, operation: &Operation) -> Value {
@@ -68,6 +69,8 @@ fn operation_json(catalog: &Catalog, operation: &Operation) -> Value {
         "request": request(operation),
         "needs": needs_json(catalog, operation),
         "guards": guards,
+        "extra_needs": asked::json(catalog, operation),
+        "limits": asked::limits_json(catalog, operation),
         "touches": touches_json(catalog, operation),
         "starts": operation.starts.as_ref().map(|start| job(catalog, start.job)),
         "asks_about": fetch_json(catalog, operation),
@@ -244,7 +247,11 @@ pub fn needs_text(catalog: &Catalog, operation: &Operation) -> String {
 }
 
 fn line_text(catalog: &Catalog, line: &Line) -> String {
-    line.scopes.iter().map(|scope| catalog.scope_name(*scope)).collect::<Vec<_>>().join(" and ")
+    let scopes = line.scopes.iter().map(|scope| catalog.scope_name(*scope)).collect::<Vec<_>>().join(" and ");
+    match line.when == VariantMask::ALL {
+        true => scopes,
+        false => format!("{scopes} ({})", variants(catalog, line).join(", ")),
+    }
 }
 
 fn touches_text(catalog: &Catalog, operation: &Operation) -> String {

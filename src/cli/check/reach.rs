@@ -9,7 +9,7 @@ use crate::authz::policy::Policy;
 use crate::authz::policy::app::App;
 use crate::authz::policy::condition::Condition;
 use crate::authz::policy::part::{Part, Revocation, Takes};
-use crate::authz::policy::reach::{other_sides, refuses};
+use crate::authz::policy::reach::{other_sides, refuses, refuses_in_part};
 use crate::authz::scope::{ScopeId, ScopeSet};
 use crate::cli::load::Loaded;
 use crate::cli::words::{area_yaml, count, first_of, granted_scopes, taken_scopes};
@@ -88,6 +88,7 @@ impl Rules<'_> {
         let within = area.map_or_else(String::new, |area| area_yaml(self.catalog, self.part, area));
         let limited = area.is_some_and(|area| !area.is_all());
         let (operations, whole) = self.refused(rule);
+        let in_part = self.refused_in_part(rule);
         let mut says = vec![match cells {
             0 => "reaches no app that is installed".to_owned(),
             _ => format!("reaches {} in {}", few(&apps), few(&tenants)),
@@ -103,6 +104,11 @@ impl Rules<'_> {
                 "also refuses {} that reach the whole tenant ({names})",
                 count(whole.len(), "operation")
             ));
+        }
+        if !everything && !in_part.is_empty() {
+            let names = first_of(&in_part, NAMED_MAX);
+            let number = count(in_part.len(), "operation");
+            says.push(format!("also refuses what asks for it by an argument in {number} ({names})"));
         }
         says.extend(other_sides(self.catalog, self.part, rule));
         if rule.shadow {
@@ -156,6 +162,19 @@ impl Rules<'_> {
         let whole = refused.iter().filter(|one| one.is_of_the_tenant());
         let whole = whole.map(|one| &*one.id).collect();
         (refused.iter().map(|one| &*one.id).collect(), whole)
+    }
+
+    /// The operations of which it refuses some requests alone.
+    fn refused_in_part(&self, rule: &Revocation) -> Vec<&str> {
+        let takes = |scope: ScopeId| match rule.takes {
+            Takes::Everything => true,
+            Takes::Scopes(set) => self.part.scope_set(set).is_none_or(|set| set.contains(scope)),
+        };
+        let refused = (0u16..).zip(&self.catalog.operations).filter(|(number, operation)| {
+            let id = crate::authz::catalog::OperationId(*number);
+            self.part.speaks_of(rule.operations, id) && refuses_in_part(self.catalog, operation, &takes)
+        });
+        refused.map(|(_, operation)| &*operation.id).collect()
     }
 
     /// What a grant that is limited to containers cannot give: operations that reach the whole tenant.

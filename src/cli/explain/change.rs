@@ -51,7 +51,7 @@ pub fn would_change(told: &Told<'_>) -> Option<WouldChange> {
         Reason::ActorNotAllowed => about.at_rule(|_, _| Some(format!("actors: [{}]", about.actors()))),
         Reason::UserNotAllowed => about.user_to_add(),
         Reason::PipelineNotAllowed => about.pipelines_to_change(),
-        Reason::ArgumentNotAllowed => about.where_to_delete(),
+        Reason::ArgumentNotAllowed => about.argument_to_add(),
         Reason::ContainerNotGranted => about.container_to_add(),
         Reason::ContainerUnresolved | Reason::ContainerUnreadable => Some(about.look_up()),
         _ => None,
@@ -289,13 +289,31 @@ impl<'t> About<'t> {
         Some(WouldChange { does: "change", file: part.file.clone(), line: Some(grant.line), yaml: None, says })
     }
 
-    fn where_to_delete(&self) -> Option<WouldChange> {
-        let (part, grant, _) = self.nearest()?;
-        let says = format!(
-            "`where` limits an argument that the catalog of {} does not declare; without it the grant would hold",
-            self.told.gate.catalog.product
-        );
-        Some(WouldChange { does: "delete", file: part.file.clone(), line: Some(grant.line), yaml: None, says })
+    /// The nearest grant with what this request tells added to `where:`.
+    fn argument_to_add(&self) -> Option<WouldChange> {
+        let (part, grant, terms) = self.nearest()?;
+        let catalog = &self.told.gate.catalog;
+        let told = &self.told.answered.explanation.limited;
+        let mut written = Vec::new();
+        for (limit, allowed) in terms.limits.iter() {
+            let name = catalog.limit_name(limit);
+            let value = told.iter().find(|one| one.limit == limit).and_then(|one| one.value.as_deref());
+            let Some(value) = value else {
+                let says = format!(
+                    "the grant is limited by `{name}`, which this request does not tell in one way only; without `where` it \
+                     would hold"
+                );
+                let (file, line) = (part.file.clone(), Some(grant.line));
+                return Some(WouldChange { does: "delete", file, line, yaml: None, says });
+            };
+            let mut values: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            if !allowed.iter().any(|one| one.allows(value)) {
+                values.push(value.to_owned());
+            }
+            let values = values.iter().map(|value| yaml_word(value)).collect::<Vec<_>>().join(", ");
+            written.push(format!("{}: [{values}]", yaml_word(name)));
+        }
+        self.at_rule(|_, _| Some(format!("where: {{{}}}", written.join(", "))))
     }
 
     /// The nearest grant with this request's containers added to `in:`.

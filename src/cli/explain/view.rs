@@ -5,12 +5,15 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::{Told, change};
+use crate::authz::catalog::extras::ExtraMask;
+use crate::authz::catalog::limits::Limited;
 use crate::authz::catalog::{Operation, Touches};
 use crate::authz::decide::{Denial, TouchedWords, Verdict};
 use crate::authz::judge::{RuleKind, RuleRef, Standing};
 use crate::authz::reason::Reason;
 use crate::authz::scope::ScopeId;
 use crate::cli::Output;
+use crate::cli::catalog::asked;
 use crate::cli::words::{Paint, time_text, with_name};
 use crate::problem::escaped;
 
@@ -74,6 +77,12 @@ pub fn human(told: &Told<'_>, output: &mut Output<'_>) -> io::Result<()> {
     if let Some(touches) = touches(told) {
         row("touches", &escaped(&touches))?;
     }
+    for text in asked(told) {
+        row("asks for", &escaped(&text))?;
+    }
+    for text in limited(told) {
+        row("argument", &escaped(&text))?;
+    }
     if let Some(why) = explanation.denial().and_then(|denial| denial.why) {
         row("because", why)?;
     }
@@ -136,6 +145,26 @@ fn touches(told: &Told<'_>) -> Option<String> {
             texts.collect::<Vec<_>>().join(", ")
         }
     })
+}
+
+/// What this request's arguments ask for on top of a line, place by place.
+fn asked(told: &Told<'_>) -> Vec<String> {
+    let (Some(operation), catalog) = (told.operation(), &told.gate.catalog) else { return Vec::new() };
+    let one = |(index, mask): &(usize, ExtraMask)| {
+        let (at, name) = asked::place(&operation.extra_sources.get(*index)?.at);
+        Some(format!("more by {at} {name}: {}", asked::mask_text(catalog, operation, *mask)))
+    };
+    told.answered.explanation.asked.iter().filter_map(one).collect()
+}
+
+/// What a grant may limit, as this request has it.
+fn limited(told: &Told<'_>) -> Vec<String> {
+    let one = |limited: &Limited| {
+        let name = told.gate.catalog.limit_name(limited.limit);
+        let value = limited.value.as_deref().unwrap_or("absent, or not to be read in one way only");
+        format!("{name}: {value}")
+    };
+    told.answered.explanation.limited.iter().map(one).collect()
 }
 
 fn needs(told: &Told<'_>, paint: Paint, out: &mut dyn io::Write) -> io::Result<()> {
@@ -255,6 +284,8 @@ pub fn json(told: &Told<'_>) -> Value {
             "lines": one.lines.iter().map(|line| scopes_json(told, line)).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "guards": scopes_json(told, &explanation.guards),
+        "asks_for": asked_json(told),
+        "arguments": limited_json(told),
         "needed": denial.map_or_else(Vec::new, |denial| words(&denial.needed)),
         "held": words(&explanation.held),
         "container": denial.and_then(container_json),
@@ -264,6 +295,20 @@ pub fn json(told: &Told<'_>) -> Value {
             "line": change.line, "yaml": change.yaml, "says": change.says,
         })),
     })
+}
+
+fn asked_json(told: &Told<'_>) -> Value {
+    let (Some(operation), catalog) = (told.operation(), &told.gate.catalog) else { return json!([]) };
+    let one = |(index, mask): &(usize, ExtraMask)| {
+        let (at, name) = asked::place(&operation.extra_sources.get(*index)?.at);
+        Some(json!({"at": at, "name": name, "needs": asked::mask_text(catalog, operation, *mask)}))
+    };
+    told.answered.explanation.asked.iter().filter_map(one).collect()
+}
+
+fn limited_json(told: &Told<'_>) -> Value {
+    let one = |limited: &Limited| json!({"limit": told.gate.catalog.limit_name(limited.limit), "value": limited.value});
+    told.answered.explanation.limited.iter().map(one).collect()
 }
 
 fn container_json(denial: &Denial) -> Option<Value> {

@@ -286,13 +286,15 @@ mod tests {
 
     #[test]
     fn a_case_takes_its_clock_from_the_file_unless_it_has_one() {
-        let text = "version: 1\nnow: 2026-11-22\npolicies: p\ncases:\n  - {name: a, app: jira/a, tenant: t, request: get /x, expect: permit}\n  - {name: b, app: jira/a, tenant: t, at: 2026-11-23, request: GET /x, expect: {would_deny: expired}}\n";
+        let text = "version: 1\nnow: 2026-11-22\npolicies: p\ncases:\n  - {name: a, app: jira/a, tenant: t, request: GET /x, expect: permit}\n  - {name: b, app: jira/a, tenant: t, at: 2026-11-23, request: get /x, expect: {would_deny: expired}}\n";
         let (suite, problems) = parse(&file_name("t.yaml"), text);
         assert_eq!(problems, []);
         let suite = suite.unwrap();
         let times: Vec<i64> = suite.cases.iter().map(|case| case.question.at_ms - suite.now_ms).collect();
         assert_eq!(times, [0, 86_400_000]);
+        // As a gate takes them: a method is case-sensitive (RFC 9110 §9.1).
         assert_eq!(suite.cases[0].question.method, "GET");
+        assert_eq!(suite.cases[1].question.method, "get");
         assert_eq!(suite.cases[1].expected, Expected::WouldDeny(Reason::Expired));
     }
 }

@@ -85,9 +85,8 @@ fn an_optional_argument_in_json_is_refused_where_a_post_method_takes_forms_alone
 }
 
 /// Jira lets an app with ADMIN, or `manage:jira-configuration`, write past screens and read-only flags when it asks so
-/// in the query. The operation's own scopes are all that is asked here.
+/// in the query.
 #[test]
-#[ignore = "open: scopes that an argument needs are not in the catalog"]
 fn an_argument_that_needs_more_than_its_operation_is_judged_by_what_it_needs() {
     let policy = "version: 1\napp: jira/tracker\nname: Tracker\ncontact: it@example.com\ninstallations:\n  \
                   - tenant: acme\n    credentials:\n      - {method: token, kind: oauth, sha256: sha256(tracker)}\n\

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::Arc;
 
+use scopegate::authz::catalog::extras::ExtraMask;
 use scopegate::authz::catalog::{
     Catalog, KindId, Line, Needs, Operation, Reading, Touches, VariantMask, VocabularyLines, builtin,
 };
@@ -342,6 +343,9 @@ impl<'c> Plan<'c> {
                 let counts = |line: &&Line| line.when.intersects(one);
                 needed.extend(lines.lines.iter().find(counts)?.scopes.iter().copied());
             }
+            // No shape has a place that asks for more.
+            let absent = operation.extra_sources.iter().map(|source| source.absent);
+            needed.extend(operation.extra_scopes(absent.fold(ExtraMask::NONE, ExtraMask::and), lines.vocabulary));
             Some(needed.into_iter().collect())
         };
         let usable = vocabularies.iter().filter_map(|lines| {

@@ -60,7 +60,7 @@ fn of_app(policy: &Policy, catalogs: &Catalogs, app: &App, index: u32) -> Vec<(S
             for (actor, user) in [(Actor::App, None), (Actor::User, Some("U0DANA")), (Actor::User, Some("dana"))] {
                 for reach in reaches(product) {
                     asked += 1;
-                    let touched = Touched { reach, variants: VariantMask::ALL };
+                    let touched = Touched::plain(reach, VariantMask::ALL);
                     let question = Question {
                         catalog: &product.catalog,
                         policy,
@@ -95,11 +95,12 @@ fn of_app(policy: &Policy, catalogs: &Catalogs, app: &App, index: u32) -> Vec<(S
 fn reaches(product: &Product) -> Vec<Reach<'static>> {
     let (kind, names): (_, &[&str]) = match &*product.catalog.product {
         "jira" => ("project", &["PROJ", "SEC", "HR", "OTHER"]),
+        "bitbucket" => ("repository", &["web"]),
         _ => ("channel", &["C0EXEC", "C0HELP"]),
     };
     let kind = product.catalog.container_kind(kind).unwrap();
     let name = |text: &&'static str| match &*product.catalog.product {
-        "jira" => ContainerName::Name((*text).into()),
+        "jira" | "bitbucket" => ContainerName::Name((*text).into()),
         _ => ContainerName::Id((*text).into()),
     };
     let containers =
@@ -109,7 +110,7 @@ fn reaches(product: &Product) -> Vec<Reach<'static>> {
 
 #[test]
 fn a_sample_cut_at_any_line_opens_nothing_that_either_form_refuses() {
-    let catalogs = Arc::new(Catalogs::new(["jira", "slack"].map(|name| builtin::catalog(name).unwrap())));
+    let catalogs = Arc::new(Catalogs::new(["bitbucket", "jira", "slack"].map(|name| builtin::catalog(name).unwrap())));
     let files = samples();
     let before = permitted(&mut whole(&catalogs, &files).unwrap(), &catalogs);
     assert!(before.len() > 50, "{}", before.len());

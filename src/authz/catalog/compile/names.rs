@@ -19,6 +19,8 @@ const VOCABULARIES_MAX: usize = 16;
 const VARIANTS_MAX: usize = 8;
 /// Far more than any product has; `KindId` and `CredentialKindId` are bytes.
 const KINDS_MAX: usize = 64;
+/// Limits on arguments: far more than any product has use for.
+const LIMITS_MAX: usize = 16;
 /// `OperationId` is 16 bits.
 const OPERATIONS_MAX: usize = 16_384;
 
@@ -50,11 +52,13 @@ impl<'c> Names<'c> {
         names.limit("scopes, with scopegate's own guards,", compact.scopes.len() + scopes::GUARDS.len(), SCOPES_MAX);
         names.limit("operations", compact.operations.len(), OPERATIONS_MAX);
         names.limit("look-ups", compact.lookups.len(), LOOKUPS_MAX);
+        names.limit("limits", compact.limits.len(), LIMITS_MAX);
         names.limit("jobs", compact.jobs.len(), JOBS_MAX);
         names.once("vocabulary", compact.vocabularies.iter().map(|name| (name.as_str(), Spot::default())));
         names.once("variant", compact.variants.iter().map(|name| (name.as_str(), Spot::default())));
         names.once("container", compact.containers.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("look-up", compact.lookups.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
+        names.once("limit", compact.limits.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("job", compact.jobs.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("evaluator", compact.evaluators.iter().map(|one| (one.query.text.as_str(), one.query.spot)));
         names.once("kind", compact.kinds.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
@@ -103,6 +107,10 @@ impl<'c> Names<'c> {
             self.unknown("vocabulary", word, near);
         }
         found.filter(|id| usize::from(*id) < VOCABULARIES_MAX).map(VocabularyId)
+    }
+
+    pub fn vocabulary_name(&self, id: VocabularyId) -> &'c str {
+        self.vocabularies.get(usize::from(id.0)).copied().unwrap_or("?")
     }
 
     pub fn container(&mut self, word: &Word) -> Option<KindId> {

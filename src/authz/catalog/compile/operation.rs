@@ -2,13 +2,16 @@
 
 use http::{HeaderName, Method};
 
+use super::extras;
 use super::jobs;
+use super::limits;
 use super::links::Compiled;
 use super::lookups;
 use super::names::Names;
 use super::scopes;
 use crate::authz::catalog::compact::{self, Compact, Spot, Word};
 use crate::authz::catalog::items::{Items, prefixed};
+use crate::authz::catalog::limits::LimitPlace;
 use crate::authz::catalog::lookups::{Change, LookupId};
 use crate::authz::catalog::matcher::{Builder, Request, RequestError, TENANT};
 use crate::authz::catalog::{
@@ -20,7 +23,13 @@ use crate::authz::scope::{ScopeId, ScopeSet};
 /// The method that a subtree's operation shows; `Operation::method` has no word for all of them.
 const ANY: &[u8] = b"ANY";
 
-pub fn compile(compact: &Compact, links: &Compiled, names: &mut Names<'_>, builder: &mut Builder) -> Box<[Operation]> {
+pub fn compile(
+    compact: &Compact,
+    links: &Compiled,
+    limits: &limits::Compiled,
+    names: &mut Names<'_>,
+    builder: &mut Builder,
+) -> Box<[Operation]> {
     let mut operations: Vec<Operation> = Vec::with_capacity(compact.operations.len());
     for (index, written) in compact.operations.iter().enumerate() {
         let Some(id) = u16::try_from(index).ok().map(OperationId) else { break };
@@ -36,7 +45,8 @@ pub fn compile(compact: &Compact, links: &Compiled, names: &mut Names<'_>, build
             let other = compact.operations.get(usize::from(other.0)).map_or("?", |other| &other.id.text);
             names.problem(written.request.spot, RequestError::Taken(other.to_owned()).to_string());
         }
-        operations.push(Operation { links: links.of(id), ..operation(written, &request, compact, names) });
+        let operation = operation(written, &request, limits.of(id), compact, names);
+        operations.push(Operation { links: links.of(id), ..operation });
     }
     operations.into()
 }
@@ -57,8 +67,15 @@ fn tenant(written: &compact::Operation, request: &Request, compact: &Compact, na
     }
 }
 
-fn operation(written: &compact::Operation, request: &Request, compact: &Compact, names: &mut Names<'_>) -> Operation {
+fn operation(
+    written: &compact::Operation,
+    request: &Request,
+    limits: Box<[LimitPlace]>,
+    compact: &Compact,
+    names: &mut Names<'_>,
+) -> Operation {
     let needs = needs(written, names);
+    let extras = extras::compile(written, &needs, request, names);
     let guards = guards(written, names);
     let touches = touches(written, request, compact, names);
     let variant_sources: Box<[_]> =
@@ -82,7 +99,9 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
     let body = names_in_body
         || reads_body(&touches)
         || tenant_arguments.iter().any(|it| in_body(&it.at))
-        || variant_sources.iter().any(|it| in_body(&it.at));
+        || variant_sources.iter().any(|it| in_body(&it.at))
+        || extras.sources.iter().any(|it| in_body(&it.at))
+        || !limits.is_empty();
     let method = request.method.clone().or_else(|| Method::from_bytes(ANY).ok()).unwrap_or_default();
     Operation {
         id: written.id.text.as_str().into(),
@@ -91,6 +110,10 @@ fn operation(written: &compact::Operation, request: &Request, compact: &Compact,
         method,
         template: request.template.clone(),
         all_scopes: all_scopes(&needs, &guards, names),
+        extra_scopes: extras.scopes(),
+        extras: extras.extras,
+        extra_sources: extras.sources,
+        limits,
         variants: variants(&needs),
         needs,
         guards,

@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use crate::authz::catalog::compact::{self, Compact};
-use crate::authz::catalog::{Operation, Scope, ScopeClass, VocabularySet};
+use crate::authz::catalog::{Operation, Scope, ScopeClass, ScopeSide, VocabularySet};
 use crate::authz::scope::{ScopeId, ScopeSet};
 
 pub const CALL: &str = "gate:call";
@@ -41,11 +41,14 @@ pub fn vendor(scopes: &[Scope]) -> ScopeSet {
     of_vendor.filter_map(|(index, _)| ScopeId::new(index)).collect()
 }
 
-/// A scope that is said to rule something else, yet stands in a line, would be lost to whoever revokes it.
+/// A scope that is said to rule something else, yet stands in a line, would be lost to whoever revokes it. One that rules
+/// arguments stands where arguments ask for it.
 pub fn sides_rule_no_operation(scopes: &[Scope], operations: &[Operation], compact: &Compact, names: &mut Names<'_>) {
     for (index, (scope, written)) in scopes.iter().zip(&compact.scopes).enumerate() {
         let Some(id) = ScopeId::new(index).filter(|_| matches!(scope.class, ScopeClass::Side(_))) else { continue };
-        if let Some(operation) = operations.iter().find(|operation| operation.all_scopes.contains(id)) {
+        let by_arguments = scope.class == ScopeClass::Side(ScopeSide::Arguments);
+        let needs = |one: &&Operation| one.all_scopes.contains(id) || !by_arguments && one.extra_scopes.contains(id);
+        if let Some(operation) = operations.iter().find(needs) {
             let message = format!("`{}` has `rules`, yet operation `{}` needs it", scope.name, operation.id);
             names.problem(written.name.spot, message);
         }

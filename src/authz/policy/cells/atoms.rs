@@ -8,6 +8,7 @@ use crate::authz::catalog::{Catalog, KindId, OperationId};
 use crate::authz::policy::app::{Installation, LinkedPart};
 use crate::authz::policy::area::{Area, Form};
 use crate::authz::policy::condition::{Condition, LinkedGroups, UserSelector};
+use crate::authz::policy::limit::Limits;
 use crate::authz::policy::part::{Part, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
 
@@ -27,7 +28,7 @@ pub struct Bounds {
     pub until_ms: Option<i64>,
     pub after_install_ms: Option<i64>,
     pub unless_install_window: bool,
-    pub arguments: bool,
+    pub limits: Limits,
 }
 
 /// What an atom is about; the rest of it is what it gives or takes.
@@ -155,7 +156,7 @@ impl Taker<'_> {
             until_ms: condition.until_ms,
             after_install_ms: condition.after_install_ms,
             unless_install_window: condition.unless_install_window,
-            arguments: condition.arguments,
+            limits: condition.limits.clone(),
         }
     }
 
@@ -242,8 +243,7 @@ fn holds_within(one: &Bounds, other: &Bounds, same_start: bool) -> bool {
         .as_ref()
         .is_none_or(|pipelines| one.pipelines.as_ref().is_some_and(|own| own.is_subset(pipelines)));
     let window = !other.unless_install_window || one.unless_install_window;
-    let arguments = !other.arguments || one.arguments;
-    from && until && after && pipelines && window && arguments
+    from && until && after && pipelines && window && one.limits.are_within(&other.limits)
 }
 
 /// The moments from which `after_install` may count.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::atoms::{Atoms, Cover, Key, Load, Spot, atoms, starts_no_later, windows};
 use super::words::{moment, sentences};
-use super::{Cell, Effect, Named, Place, Right, Terms};
+use super::{Cell, Effect, Named, Place, Right, Terms, limit_words};
 use crate::authz::catalog::{Catalog, OperationId};
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::{App, Installation};
@@ -292,7 +292,7 @@ impl<'p> Sides<'p> {
             effect,
             place,
             actor: key.actor,
-            terms: terms(key),
+            terms: terms(self.catalog(), key),
             right: Right::Everything,
         };
         let rights = if left.is_empty() { Vec::new() } else { rights(self.catalog(), key.operation, left) };
@@ -311,7 +311,7 @@ fn joined(parts: &[Atoms]) -> Atoms {
     all
 }
 
-fn terms(key: &Key) -> Terms {
+fn terms(catalog: &Catalog, key: &Key) -> Terms {
     let list = |all: &BTreeSet<Box<str>>| all.iter().map(|one| &**one).collect::<Vec<_>>().join(", ");
     Terms {
         users: key.bounds.users.as_ref().map(list),
@@ -320,7 +320,7 @@ fn terms(key: &Key) -> Terms {
         until_ms: key.bounds.until_ms,
         after_install_ms: key.bounds.after_install_ms,
         unless_install_window: key.bounds.unless_install_window,
-        arguments: key.bounds.arguments,
+        limits: limit_words(catalog, &key.bounds.limits),
     }
 }
 

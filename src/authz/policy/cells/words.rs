@@ -101,7 +101,7 @@ fn terms_words(terms: &Terms) -> String {
     let parts = [
         terms.users.as_ref().map(|users| format!(", for {users}")),
         terms.pipelines.as_ref().map(|pipelines| format!(", in pipelines {pipelines}")),
-        terms.arguments.then(|| ", with some arguments only".to_owned()),
+        terms.limits.as_ref().map(|limits| format!(", where {limits}")),
         terms.from_ms.map(|from| format!(", from {}", moment(from))),
         terms.until_ms.map(|until| format!(", until {}", moment(until))),
         terms.after_install_ms.map(hours),

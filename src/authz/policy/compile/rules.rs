@@ -1,17 +1,19 @@
 //! Compiles the rules of one document into a `Part`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::{Context, Product, container_kind, is_untold, named_container, unknown_kind, untold};
-use crate::authz::catalog::{Needs, OperationId, ScopeClass, ScopeSide};
+use crate::authz::catalog::limits::LimitId;
+use crate::authz::catalog::{LimitReading, Needs, Operation, OperationId, ScopeClass, ScopeSide};
 use crate::authz::policy::area::{Area, Containers, KindArea};
 use crate::authz::policy::condition::{Actors, Condition, UserSelector};
 use crate::authz::policy::document::{
     ContainerWord, GrantRule, In, Installation, RevocationRule, Scopes, Tenants, Users,
 };
+use crate::authz::policy::limit::{Allowed, Limits, VALUES_MAX};
 use crate::authz::policy::moments::Moments;
 use crate::authz::policy::part::{Grant, Part, Revocation, Takes};
 use crate::authz::scope::{ScopeId, ScopeSet};
@@ -133,7 +135,9 @@ impl<'a> RuleCompiler<'a> {
         self.check_tenants_named(rule.at, &rule.within, matches!(rule.tenants, Some(Tenants::All(_))), problems);
         let area = self.area(&rule.within, problems);
         let users = rule.users.as_ref().map(|users| self.users(users));
+        let limits = self.limits(&rule.arguments, problems);
         self.lint_grant(rule, &scopes, operations.as_deref(), problems);
+        self.lint_limits(rule, (&limits, &scopes), operations.as_deref(), problems);
         if error_count(problems) > before {
             return;
         }
@@ -146,7 +150,7 @@ impl<'a> RuleCompiler<'a> {
             until_ms: rule.valid.until,
             after_install_ms: rule.valid.after_install_ms,
             unless_install_window: false,
-            arguments: !rule.arguments.is_empty(),
+            limits,
         };
         let Some(area) = area else { return };
         let grant = Grant {
@@ -207,7 +211,7 @@ impl<'a> RuleCompiler<'a> {
             until_ms: rule.valid.until,
             after_install_ms: rule.valid.after_install_ms,
             unless_install_window: rule.unless_install_window,
-            arguments: false,
+            limits: Limits::none(),
         };
         let revocation = Revocation {
             takes: takes.map_or(Takes::Everything, |set| Takes::Scopes(self.scope_sets.number(set))),
@@ -333,6 +337,44 @@ impl<'a> RuleCompiler<'a> {
         }
     }
 
+    /// What `where` says. A limit or a value that cannot be read is an error: without it the grant would be wider.
+    fn limits(&self, written: &[(Spanned<String>, Vec<Spanned<String>>)], problems: &mut Vec<Problem>) -> Limits {
+        let mut limits: BTreeMap<LimitId, Vec<Allowed>> = BTreeMap::new();
+        for (name, values) in written {
+            let Some((id, reading)) = self.limit(name, problems) else { continue };
+            if values.len() > VALUES_MAX {
+                let message = format!("{} values of `{}`: at most {VALUES_MAX}", values.len(), name.value);
+                problems.push(Problem::error(self.context.file, name.at, message));
+            }
+            for value in values {
+                match Allowed::parse(&value.value, reading) {
+                    Ok(allowed) => limits.entry(id).or_default().push(allowed),
+                    Err(why) => {
+                        let message = format!("`{}` is no value of `{}`", value.value, name.value);
+                        problems.push(Problem::error(self.context.file, value.at, message).help(why));
+                    }
+                }
+            }
+        }
+        Limits::new(limits)
+    }
+
+    fn limit(&self, name: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<(LimitId, LimitReading)> {
+        let catalog = &self.product.catalog;
+        let found = catalog.limit(&name.value);
+        let found = found.and_then(|id| Some((id, catalog.limits.get(usize::from(id.0))?.reading)));
+        if found.is_none() {
+            let message = format!("{} declares no limit `{}`", catalog.product, name.value);
+            let proposed = near(problems.len(), &name.value, catalog.limits.iter().map(|limit| &*limit.name));
+            let help = proposed.map_or_else(
+                || "delete `where`, or declare the limit under `limits` of the catalog's overlay".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            problems.push(Problem::error(self.context.file, name.at, message).help(help));
+        }
+        found
+    }
+
     /// `None` where the catalog does not know a kind or an id: a problem says so.
     fn area(&mut self, within: &In, problems: &mut Vec<Problem>) -> Option<Area> {
         let In::Kinds(kinds) = within else { return Some(Area::All) };
@@ -403,15 +445,10 @@ impl<'a> RuleCompiler<'a> {
                 Problem::warning(self.context.file, rule.at, "this grant has expired: it gives nothing any more");
             problems.push(problem.help("take it out, or write a later `until`"));
         }
-        for (argument, _) in &rule.arguments {
-            let message =
-                format!("{} declares no argument `{}`: this grant gives nothing", catalog.product, argument.value);
-            problems.push(Problem::warning(self.context.file, argument.at, message));
-        }
         let of = |id: &OperationId| catalog.operations.get(usize::from(id.0));
         match operations {
             Some(operations) => {
-                let usable = operations.iter().filter_map(of).any(|operation| operation.all_scopes.intersects(scopes));
+                let usable = operations.iter().filter_map(of).any(|operation| needs_any(operation, scopes));
                 let mints = scopes.contains(catalog.gate_mint);
                 if !usable && !mints && !scopes.is_empty() {
                     let problem = "no operation of this grant needs any of its scopes: it gives nothing";
@@ -424,6 +461,45 @@ impl<'a> RuleCompiler<'a> {
                 }
             }
             None => self.lint_scopes(rule.scopes.as_ref(), "no operation can use it", problems),
+        }
+    }
+
+    /// A grant with `where` gives nothing in an operation that does not tell what it limits: whoever wrote other scopes
+    /// beside it meant them there.
+    fn lint_limits(
+        &self,
+        rule: &GrantRule,
+        (limits, scopes): (&Limits, &ScopeSet),
+        operations: Option<&[OperationId]>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let catalog = &self.product.catalog;
+        let Some((limit, _)) = limits.iter().next() else { return };
+        let name = catalog.limit_name(limit);
+        let meant = |(id, operation): &(OperationId, &Operation)| {
+            operations.is_none_or(|ids| ids.binary_search(id).is_ok()) && needs_any(operation, scopes)
+        };
+        let all = (0..=u16::MAX).map(OperationId).zip(&catalog.operations).filter(meant);
+        let (told, untold): (Vec<_>, Vec<_>) = all.map(|(_, operation)| operation).partition(|one| one.tells(limit));
+        if told.is_empty() {
+            let message = format!("no operation of this grant tells `{name}`: it gives nothing");
+            problems.push(Problem::warning(self.context.file, rule.at, message));
+            return;
+        }
+        let Some(Scopes::Names(names)) = &rule.scopes else { return };
+        for written in names {
+            let Some(scope) = self.product.scope(&written.value) else { continue };
+            let is_guard = catalog.scopes.get(scope.index()).is_some_and(|scope| scope.class == ScopeClass::Guard);
+            let below = catalog.scopes.get(scope.index()).map(|scope| scope.down).unwrap_or_default();
+            let count = untold.iter().filter(|operation| needs_any(operation, &below)).count();
+            if !is_guard && count > 0 {
+                let message = format!(
+                    "`{}` is given only where a request tells `{name}`, and not in {count} operations that do not",
+                    written.value
+                );
+                let help = "grant it in a line of its own, without `where`";
+                problems.push(Problem::warning(self.context.file, written.at, message).help(help));
+            }
         }
     }
 
@@ -465,7 +541,7 @@ impl<'a> RuleCompiler<'a> {
         match (takes, operations) {
             (Some(takes), Some(operations)) => {
                 let of = |id: &OperationId| self.product.catalog.operations.get(usize::from(id.0));
-                let taken = operations.iter().filter_map(of).any(|operation| operation.all_scopes.intersects(takes));
+                let taken = operations.iter().filter_map(of).any(|operation| needs_any(operation, takes));
                 if !taken && !takes.contains(self.product.catalog.gate_mint) {
                     let message = "no operation of this revocation needs any of its scopes: it takes nothing";
                     problems.push(Problem::warning(self.context.file, rule.at, message));
@@ -477,6 +553,11 @@ impl<'a> RuleCompiler<'a> {
             (Some(_) | None, _) => {}
         }
     }
+}
+
+/// Whether an operation needs any of these: in a line, as a guard, or where its arguments ask for it.
+fn needs_any(operation: &Operation, scopes: &ScopeSet) -> bool {
+    operation.all_scopes.intersects(scopes) || operation.extra_scopes.intersects(scopes)
 }
 
 /// The number of a reference by name, each name once.

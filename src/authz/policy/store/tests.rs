@@ -137,7 +137,7 @@ fn permitted(toy: &Toy, policy: &Policy) -> BTreeSet<(String, usize, usize)> {
     for (index, app) in (0..).zip(&policy.apps) {
         for operation in 0..OPERATION_IDS.len() {
             for reach in 0..2 + CONTAINERS.len() {
-                let touched = Touched { reach: reached(reach), variants: VariantMask(0b111) };
+                let touched = Touched::plain(reached(reach), VariantMask(0b111));
                 let Some(installation) = app.installations.first() else { continue };
                 let question = Question {
                     catalog: &toy.catalog,
