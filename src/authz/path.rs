@@ -16,7 +16,7 @@ pub fn canonical(raw: &str) -> Result<Cow<'_, str>, BadRequest> {
 }
 
 /// The same, of a path that may end in a pair of commits; whether it does. Whoever takes one must know what for: see
-/// [`pair_of_commits`].
+/// `pair_of_commits`.
 pub fn canonical_or_pair(raw: &str) -> Result<(Cow<'_, str>, bool), BadRequest> {
     if !scan(raw)? {
         return Ok((Cow::Borrowed(raw), false));

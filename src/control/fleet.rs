@@ -30,7 +30,7 @@
 //! some lay still for ten seconds, leaves what the one that led alone had taken in that one's copy, at the places of what the
 //! others took after that; and it may lead again, so that its word is no better than any. No number shows that. Hence three
 //! things. A gate that heard of an act lately says the act and the mark of its text, and only that counts for a command. A
-//! session counts once the copies of a majority of the servers were read up to its own first status ([`copies`]): what was
+//! session counts once the copies of a majority of the servers were read up to its own first status (`copies`): what was
 //! acknowledged before has a majority, so one of them has it, unless half of them went apart. And a gate to which an act does
 //! not come that another one says to have, though its place has passed, says so and is not ready after a while; whoever has
 //! it writes it again, at a place that all servers agree on.
