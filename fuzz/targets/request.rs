@@ -39,7 +39,11 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 fn reads_one_way(view: &RequestView<'_>) {
     let once = decode(view.path.as_bytes());
     assert_eq!(decode(&once), once, "{} is encoded twice", view.path);
-    assert!(!once.iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b';' | b'?' | b'#')));
+    // Between two commits, and only there, one carriage return is carried.
+    let carried = usize::from(view.ends_in_a_pair());
+    assert_eq!(once.iter().filter(|byte| **byte == b'\r').count(), carried, "{}", view.path);
+    let odd = |byte: &u8| *byte != b'\r' && byte.is_ascii_control() || matches!(byte, b'\\' | b';' | b'?' | b'#');
+    assert!(!once.iter().any(odd), "{}", view.path);
     let count = |path: &[u8]| path.iter().filter(|byte| **byte == b'/').count();
     assert_eq!(count(&once), count(view.path.as_bytes()), "{} holds an encoded slash", view.path);
     if once != b"/" {
