@@ -24,7 +24,7 @@ pub use read::{Stamp, Unreadable};
 pub use scan::{Folder, Hinted, Verify};
 pub use settle::{SETTLE, Settle};
 pub use walk::Untold;
-pub use watch::{Seen, Settings, Watching, spawn};
+pub use watch::{Seen, Settings, Watching, spawn, spawn_with};
 
 use crate::problem::Problem;
 

@@ -10,6 +10,7 @@ mod kept;
 pub mod named;
 mod observed;
 pub mod pinned;
+mod settling;
 mod told;
 mod writer;
 
@@ -160,7 +161,8 @@ impl Reloader {
             let _ = send.try_send(Event::Secrets);
         };
         let secrets = SecretWatch::spawn(&settings.secrets_base, on_change).map_err(no_thread)?;
-        let mut writer = Writer::new(&settings, catalogs, told, secrets)?;
+        let of_acts = settings.overrides.is_some().then(Arc::<Hints>::default);
+        let mut writer = Writer::new(&settings, catalogs, told, secrets, of_acts.clone())?;
         let folders = first_look(&settings, &mut writer)?;
         let thread = std::thread::Builder::new().name("policy-reload".into());
         let thread = thread.spawn(move || run(writer, inbox, &secrets_moved)).map_err(no_thread)?;
@@ -168,7 +170,12 @@ impl Reloader {
         for (origin, folder) in folders {
             let send = reloader.events.clone();
             let on_seen = move |seen| tell(&send, Event::Seen(origin, Box::new(seen)));
-            reloader.watching.push((origin, folder::spawn(folder, settings.folder, on_seen).map_err(no_thread)?));
+            let hints = match origin {
+                Origin::Override => of_acts.clone().unwrap_or_default(),
+                Origin::Policy => Arc::default(),
+            };
+            let watching = folder::spawn_with(folder, settings.folder, hints, on_seen).map_err(no_thread)?;
+            reloader.watching.push((origin, watching));
         }
         Ok(reloader)
     }

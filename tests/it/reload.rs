@@ -229,6 +229,27 @@ fn an_override_reaches_the_state_that_has_not_settled_yet() {
     assert!(!world.permits("a", WRITE));
 }
 
+/// Each folder is looked at by a thread of its own, and here nobody tells the other of what came into its.
+#[test]
+fn an_act_that_was_written_before_an_edit_is_in_force_before_what_the_edit_gives() {
+    let mut world = World::with_settle(Duration::from_millis(1));
+    world.polled = Some(Duration::from_secs(600));
+    world.put("policies/a.yaml", &app("a", &grants(&["team:read"])));
+    let world = world.ready();
+    for trial in 0..5 {
+        world.put(&format!("overrides/{trial}.yaml"), &more("a", &revocations(&["chat:write"])));
+        world.put("policies/a.yaml", &app("a", &grants(&["team:read", "chat:write", "files:read"])));
+        world.look_at_policies();
+        world.until("what the edit gives", |world| world.permits("a", "files.list"));
+        assert!(!world.permits("a", WRITE), "in trial {trial} the act was read after what it stands over");
+        world.remove(&format!("overrides/{trial}.yaml"));
+        world.put("policies/a.yaml", &app("a", &grants(&["team:read"])));
+        world.look();
+        world.until("the loss", |world| !world.permits("a", "files.list"));
+        world.settled();
+    }
+}
+
 #[test]
 fn before_a_whole_folder_was_read_there_is_no_policy() {
     let mut world = World::with_settle(Duration::from_millis(700));

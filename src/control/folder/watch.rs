@@ -85,7 +85,19 @@ pub fn spawn(
     settings: Settings,
     on_seen: impl FnMut(Seen) + Send + 'static,
 ) -> std::io::Result<Watching> {
-    let hints = Arc::new(Hints::default());
+    spawn_with(folder, settings, Arc::default(), on_seen)
+}
+
+/// Likewise, woken by hints that somebody else has in hand already.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn spawn_with(
+    folder: Folder,
+    settings: Settings,
+    hints: Arc<Hints>,
+    on_seen: impl FnMut(Seen) + Send + 'static,
+) -> std::io::Result<Watching> {
     let mut watch = Watch::new(folder, settings, Arc::clone(&hints), on_seen);
     let thread = std::thread::Builder::new().name("policy-folder".into()).spawn(move || watch.run())?;
     Ok(Watching { hints, thread: Some(thread) })

@@ -13,6 +13,7 @@ use super::kept::KeptActs;
 use super::named::Named;
 use super::observed::Observed;
 use super::pinned::{self, Pinned};
+use super::settling::Settling;
 use super::told::Problems;
 use super::{Fault, Settings, Told, Tried, seconds};
 use crate::acts::ActId;
@@ -23,7 +24,7 @@ use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
 use crate::authz::policy::store::{Change, Content, Store};
 use crate::authz::snapshot::Snapshot;
-use crate::control::folder::{self, Held, Scan, Seen, Untold};
+use crate::control::folder::{self, Held, Hints, Scan, Seen, Untold};
 use crate::control::health::{SnapshotFacts, Waiting};
 use crate::control::journal::author::Author;
 use crate::control::journal::entry::Source;
@@ -60,6 +61,7 @@ pub(super) struct Writer {
     policies: State,
     overrides: State,
     has_overrides: bool,
+    settling: Settling,
     journal: Option<Journal>,
     /// Texts that were read, by digest, until they are in force or read anew.
     texts: HashMap<[u8; 32], (Origin, Arc<str>)>,
@@ -89,6 +91,7 @@ impl Writer {
         catalogs: Arc<Catalogs>,
         told: Told,
         secrets: SecretWatch,
+        of_acts: Option<Arc<Hints>>,
     ) -> Result<Self, Vec<Problem>> {
         let observing = settings.gates.iter().any(|gate| gate.observe_until_ms.is_some());
         let named = Named::load(settings.state.as_deref(), observing).map_err(|problem| vec![problem])?;
@@ -113,6 +116,7 @@ impl Writer {
             policies: State::default(),
             overrides: State::default(),
             has_overrides: settings.overrides.is_some(),
+            settling: Settling::new(of_acts),
             journal: settings.journal.clone(),
             texts: HashMap::new(),
             overrides_told: HashMap::new(),
@@ -134,7 +138,7 @@ impl Writer {
 
     /// A look at one of the folders. What it takes away is in force when this returns; what it gives, if it settled.
     pub(super) fn seen(&mut self, origin: Origin, seen: Seen) {
-        let settled = seen.settled && origin == Origin::Policy;
+        let settled = self.settling.seen(origin, &seen);
         let ago_ms = i64::try_from(seen.began.elapsed().as_millis()).unwrap_or(i64::MAX);
         let began_ms = unix_ms().saturating_sub(ago_ms);
         self.owed |= self.take(origin, seen.scan);
@@ -242,6 +246,7 @@ impl Writer {
         } else {
             tracing::info!("the policy folder has just changed; the gate waits until it has settled");
         }
+        self.settling.changed();
         self.publish();
         self.account();
         let now_ms = unix_ms();
@@ -503,7 +508,7 @@ mod tests {
             refusals: crate::control::fleet::Refusals::default(),
         };
         let secrets = SecretWatch::spawn(root.path(), || ()).unwrap();
-        let mut writer = Writer::new(&settings, catalogs, told.clone(), secrets).unwrap();
+        let mut writer = Writer::new(&settings, catalogs, told.clone(), secrets, None).unwrap();
         let scan = Folder::new(root.path()).scan(Verify::All);
         writer.guarded(|writer| {
             writer.take(Origin::Policy, scan);

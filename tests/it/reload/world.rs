@@ -9,6 +9,7 @@ use scopegate::authz::catalog::builtin;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
 use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::policy::compile::Catalogs;
+use scopegate::authz::policy::file::Origin;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView};
 use scopegate::authz::snapshot::Snapshot;
 use scopegate::authz::{Credential, Reason, decide};
@@ -28,6 +29,8 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
     pub settle: Duration,
+    /// Without inotify, looked at so often.
+    pub polled: Option<Duration>,
     pub observe_until_ms: Option<i64>,
     pub state: Option<PathBuf>,
     catalogs: Arc<Catalogs>,
@@ -49,6 +52,7 @@ impl World {
             metrics: Metrics::new(10).unwrap(),
             readiness: Readiness::default(),
             settle,
+            polled: None,
             observe_until_ms: None,
             state: None,
             catalogs,
@@ -74,7 +78,7 @@ impl World {
             state: self.state.clone(),
             gates: vec![self.gate()],
             warnings: Warnings::default(),
-            folder: folder::Settings { settle: self.settle, ..folder::Settings::default() },
+            folder: self.folder_settings(),
         };
         let told = Told {
             force: Default::default(),
@@ -87,11 +91,30 @@ impl World {
         Ok(())
     }
 
+    fn folder_settings(&self) -> folder::Settings {
+        let settings = folder::Settings { settle: self.settle, ..folder::Settings::default() };
+        match self.polled {
+            Some(pause) => folder::Settings { poll: (pause, pause), inotify: false, ..settings },
+            None => settings,
+        }
+    }
+
     /// Started, with what the folder holds in force.
     pub fn ready(mut self) -> Self {
         self.start().unwrap();
         self.until("ready", |world| world.readiness.report().ready);
         self
+    }
+
+    /// Has the policy folder alone looked at.
+    pub fn look_at_policies(&self) {
+        let hints = self.reloader.iter().flat_map(|reloader| reloader.hints(Origin::Policy));
+        hints.for_each(|hints| hints.tree());
+    }
+
+    /// Has both folders looked at.
+    pub fn look(&self) {
+        self.reloader.iter().for_each(Reloader::look);
     }
 
     pub fn stop(&mut self) {
