@@ -102,6 +102,51 @@ struct Level {
     place: Place,
 }
 
+impl Level {
+    const OUTSIDE: Self = Self { is_object: false, place: Place::ROOT };
+
+    /// Where a value is that stands here, `member` being named last: what is in an array is where the array is.
+    #[inline]
+    fn value(&self, member: Place) -> Place {
+        if self.is_object { member } else { self.place }
+    }
+}
+
+/// What a string is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Passing,
+    Key,
+    Link,
+}
+
+/// What a byte between strings says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    None,
+    Quote,
+    Colon,
+    Comma,
+    OpenObject,
+    OpenArray,
+    Close,
+}
+
+impl Sign {
+    #[inline]
+    fn of(byte: u8) -> Self {
+        match byte {
+            b'"' => Self::Quote,
+            b':' => Self::Colon,
+            b',' => Self::Comma,
+            b'{' => Self::OpenObject,
+            b'[' => Self::OpenArray,
+            b'}' | b']' => Self::Close,
+            _ => Self::None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Key {
     written: Vec<u8>,
@@ -170,7 +215,7 @@ impl Rewriter {
         let mut at = 0;
         while at < input.len() {
             at = match self.state {
-                State::Between => self.between(&input, at),
+                State::Between => self.between(&input, at, &mut out),
                 State::Passing(escaped) => self.pass(&input, at, escaped),
                 State::Key(escaped) => self.read_key(&input, at, escaped),
                 State::Link => self.link(&input, at, &mut out),
@@ -217,59 +262,82 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Between strings, to the end of the piece or the beginning of the next string.
-    fn between(&mut self, input: &[u8], at: usize) -> usize {
-        for (offset, byte) in input.get(at..).unwrap_or_default().iter().enumerate() {
-            match byte {
-                b'"' => {
-                    self.state = self.string();
-                    return at + offset + 1;
+    /// From between strings to the end of the piece, or to a string that does not end in it. What is kept from string to
+    /// string stays in registers: JSON is mostly short strings.
+    fn between(&mut self, input: &[u8], mut at: usize, out: &mut Piece) -> usize {
+        let mut top = self.top();
+        while let Some(byte) = input.get(at) {
+            at += 1;
+            match Sign::of(*byte) {
+                Sign::None => {}
+                Sign::Quote => {
+                    let string = if self.beyond > 0 {
+                        Within::Passing
+                    } else if self.is_key {
+                        Within::Key
+                    } else if self.rules.is_link(top.value(self.member)) {
+                        Within::Link
+                    } else {
+                        Within::Passing
+                    };
+                    if string == Within::Link {
+                        self.state = State::Link;
+                        at = self.link(input, at, out);
+                        if self.state == State::Link {
+                            return at;
+                        }
+                    }
+                    match end_of_string(input, at, false) {
+                        Ok(Ended { end, has_escapes }) => {
+                            if string == Within::Key {
+                                self.named(top.place, input.get(at..end).unwrap_or_default(), has_escapes);
+                                self.is_key = false;
+                            }
+                            at = end + 1;
+                            self.state = State::Between;
+                        }
+                        Err(escaped) if string == Within::Key => {
+                            self.key.push(input.get(at..).unwrap_or_default());
+                            self.state = State::Key(escaped);
+                            return input.len();
+                        }
+                        Err(escaped) => {
+                            self.state = State::Passing(escaped);
+                            return input.len();
+                        }
+                    }
                 }
-                b'{' => self.open(true),
-                b'[' => self.open(false),
-                b'}' | b']' if self.beyond > 0 => self.beyond -= 1,
-                b':' | b',' if self.beyond > 0 => {}
-                b'}' | b']' => {
+                Sign::Colon if self.beyond == 0 => self.is_key = false,
+                Sign::Comma if self.beyond == 0 => self.is_key = top.is_object,
+                Sign::Colon | Sign::Comma => {}
+                Sign::OpenObject => top = self.open(top, true),
+                Sign::OpenArray => top = self.open(top, false),
+                Sign::Close if self.beyond > 0 => self.beyond -= 1,
+                Sign::Close => {
                     self.levels.pop();
                     self.is_key = false;
+                    top = self.top();
                 }
-                b':' => self.is_key = false,
-                b',' => self.is_key = self.levels.last().is_some_and(|level| level.is_object),
-                _ => {}
             }
         }
-        input.len()
+        at
     }
 
-    fn open(&mut self, is_object: bool) {
+    /// The innermost object or array that is open. Outside of all, a string is where the document is.
+    fn top(&self) -> Level {
+        self.levels.last().copied().unwrap_or(Level::OUTSIDE)
+    }
+
+    /// Gives the innermost one after it.
+    fn open(&mut self, top: Level, is_object: bool) -> Level {
         if self.levels.len() == DEPTH_MAX {
             self.beyond = self.beyond.saturating_add(1);
-            return;
+            return top;
         }
-        self.levels.push(Level { is_object, place: self.value() });
+        let level = Level { is_object, place: top.value(self.member) };
+        self.levels.push(level);
         self.is_key = is_object;
-    }
-
-    /// Where a value is that stands here: what is in an array is where the array is.
-    fn value(&self) -> Place {
-        match self.levels.last() {
-            Some(level) if level.is_object => self.member,
-            Some(level) => level.place,
-            None => Place::ROOT,
-        }
-    }
-
-    /// What the string is that begins here.
-    fn string(&self) -> State {
-        if self.beyond > 0 {
-            State::Passing(false)
-        } else if self.is_key {
-            State::Key(false)
-        } else if self.rules.is_link(self.value()) {
-            State::Link
-        } else {
-            State::Passing(false)
-        }
+        level
     }
 
     fn pass(&mut self, input: &[u8], at: usize, escaped: bool) -> usize {
@@ -288,7 +356,7 @@ impl Rewriter {
     fn read_key(&mut self, input: &[u8], at: usize, escaped: bool) -> usize {
         match end_of_string(input, at, escaped) {
             Ok(Ended { end, has_escapes }) => {
-                self.named(input.get(at..end).unwrap_or_default(), has_escapes);
+                self.named(self.top().place, input.get(at..end).unwrap_or_default(), has_escapes);
                 self.is_key = false;
                 self.state = State::Between;
                 end + 1
@@ -301,14 +369,19 @@ impl Rewriter {
         }
     }
 
-    /// A member's name is whole: its last part, or all of it, is this.
-    fn named(&mut self, part: &[u8], has_escapes: bool) {
-        let above = self.levels.last().map_or(Place::ROOT, |level| level.place);
+    /// The name of a member of what is at `above` is whole: its last part, or all of it, is this.
+    #[inline]
+    fn named(&mut self, above: Place, part: &[u8], has_escapes: bool) {
         let is_plain = self.key.written.is_empty() && !self.key.is_too_long;
         if is_plain && !has_escapes {
             self.member = self.rules.below(above, Some(part));
-            return;
+        } else {
+            self.named_in_parts(above, part);
         }
+    }
+
+    #[cold]
+    fn named_in_parts(&mut self, above: Place, part: &[u8]) {
         self.key.push(part);
         let mut space = [0; NAME_BYTES_MAX];
         let name = if self.key.is_too_long { None } else { unescaped(&self.key.written, &mut space) };
