@@ -133,5 +133,6 @@ fn what_is_held_and_moved_is_small() {
     assert!(size_of::<Result<Permit, Box<Denial>>>() <= 256, "{}", size_of::<Result<Permit, Box<Denial>>>());
     let future = future_size(Hub::handle);
     // With 16 bytes more for the job that a request may start, which is remembered before its answer is passed on.
-    assert!(future <= 5 * 1024 + 16, "the future of one request: {future}");
+    // And some 200 for the exchange with the upstream, which has no task of its own any more.
+    assert!(future <= 5 * 1024 + 256, "the future of one request: {future}");
 }

@@ -77,10 +77,14 @@ impl Body {
     /// their connection is free for the next request. Nothing is waited for, so nobody is to be woken: whoever takes the
     /// rest says whom.
     pub fn take_what_came(&mut self, record: &mut Record) {
-        if let Self::Upstream(body) = self
-            && let Some(whole) = body.whole(&mut Context::from_waker(Waker::noop()), record)
-        {
-            *self = if whole.is_empty() { Self::Empty } else { Self::Full(whole) };
+        match self {
+            Self::Full(whole) => record.heard(whole),
+            Self::Upstream(body) => {
+                if let Some(whole) = body.whole(&mut Context::from_waker(Waker::noop()), record) {
+                    *self = if whole.is_empty() { Self::Empty } else { Self::Full(whole) };
+                }
+            }
+            Self::Empty | Self::Tunnel(_) | Self::Rewritten(_) => {}
         }
     }
 

@@ -119,11 +119,15 @@ pub fn clean_response(headers: &mut HeaderMap) {
         // Beside a transfer coding, a length is a lie that the next reader must not see (RFC 9112 §6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
-    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
-        // hyper took only equal ones.
-        if let Some(length) = headers.remove(header::CONTENT_LENGTH) {
-            headers.insert(header::CONTENT_LENGTH, length);
-        }
+    // Only equal lengths were taken (RFC 9110 §8.6): one of them is said, whether they stood in several fields or in a list.
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let (Some(first), more) = (lengths.next(), lengths.next().is_some())
+        && (more || first.as_bytes().contains(&b','))
+    {
+        let digits = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+        let one = HeaderValue::from_bytes(digits).ok();
+        headers.remove(header::CONTENT_LENGTH);
+        one.map(|one| headers.insert(header::CONTENT_LENGTH, one));
     }
     if headers.keys().any(is_stripped_from_answer) {
         let stripped: Vec<HeaderName> = headers.keys().filter(|name| is_stripped_from_answer(name)).cloned().collect();

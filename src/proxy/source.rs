@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::stream::BodyError;
-use super::upstream::Seat;
+use super::upstream::{DirectBody, Seat};
 
 /// A body as it comes from the wire.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub enum Source {
     /// There is none, or what follows the head is no body (a WebSocket).
     Empty,
     Http1(Incoming),
+    /// An answer of an upstream, off a connection that nobody else drives.
+    Direct(DirectBody),
     Http2(Http2Body),
 }
 
@@ -95,6 +97,7 @@ impl Body for Source {
                 let frame = ready!(Pin::new(body).poll_frame(context));
                 Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::Cut)))
             }
+            Self::Direct(body) => body.poll_frame(context),
             Self::Http2(body) => body.poll_frame(context),
         }
     }
@@ -103,6 +106,7 @@ impl Body for Source {
         match self {
             Self::Empty => true,
             Self::Http1(body) => body.is_end_stream(),
+            Self::Direct(body) => body.is_end_stream(),
             Self::Http2(body) => body.stream.is_end_stream(),
         }
     }
@@ -111,6 +115,7 @@ impl Body for Source {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
+            Self::Direct(body) => body.size_hint(),
             Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
             Self::Http2(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }

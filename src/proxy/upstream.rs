@@ -2,6 +2,7 @@
 //! Nothing is locked or shared between workers but the count of open connections.
 
 mod connect;
+mod direct;
 mod gate;
 mod http1;
 mod http2;
@@ -25,10 +26,11 @@ use super::stream::{BodyError, Paced};
 use super::websocket::Handshake;
 use crate::authz::Reason;
 pub use connect::{Address, Speaks, Target, Tls};
+pub use direct::DirectBody;
 pub use http1::Switched;
 pub use http2::Seat;
+use pool::{Http1Lease, Needs, Pool};
 pub use pool::{Lease, Place};
-use pool::{Needs, Pool};
 
 /// Why a request got no answer from its upstream. Nothing is in it that a caller may see.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +93,8 @@ impl SendError {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error(transparent)]
+    Direct(#[from] direct::Broken),
+    #[error(transparent)]
     Http1(#[from] hyper::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
@@ -142,7 +146,8 @@ impl Upstream {
                 None if self.pool.may_speak_http2() && http2::is_large(&request) => Needs::Alone,
                 None => Needs::Any,
             };
-            let lease = match if fresh_only { None } else { self.pool.reuse(needs) } {
+            let is_bare = body.is_empty() && handshake.is_none();
+            let lease = match if fresh_only { None } else { self.pool.reuse(needs, is_bare) } {
                 Some(lease) => lease,
                 // Boxed: a handshake in the making is some kilobytes, and most requests need none.
                 None => Box::pin(self.pool.open(fresh_only, needs)).await?,
@@ -150,7 +155,13 @@ impl Upstream {
             let is_reused = lease.is_reused();
             let may_repeat = is_reused && body.is_empty() && is_safe(&request.method);
             let sent = match lease {
-                Lease::Http1(lease) => http1::exchange(lease, generation, request, body, handshake, &self.pool).await,
+                Lease::Http1(lease) => match bare(lease, is_bare, &request) {
+                    Ok(bare) => {
+                        drop(request);
+                        direct::exchange(bare, generation, &self.pool).await
+                    }
+                    Err(lease) => http1::exchange(lease, generation, request, body, handshake, &self.pool).await,
+                },
                 // Boxed: its state would else be room in every request.
                 Lease::Http2(lease) => Box::pin(http2::exchange(lease, generation, request, body, &self.pool)).await,
             };
@@ -170,6 +181,11 @@ impl Upstream {
     }
 }
 
+/// The request on a connection that nobody else drives, if it may go on one and this is one.
+fn bare(lease: Http1Lease, is_bare: bool, head: &request::Parts) -> Result<direct::Exchange, Http1Lease> {
+    if is_bare { direct::Exchange::begin(lease, head) } else { Err(lease) }
+}
+
 /// How one attempt failed.
 enum Failure {
     /// The gate held it back.
@@ -184,11 +200,7 @@ enum Failure {
 /// Makes an answer of the upstream's fit for the client, and lends its body the connection.
 fn accept(mut head: http::response::Parts, body: Source, lease: Lease, limits: &Limits) -> Response<Body> {
     let announces_a_body = announces_a_body(&head.headers);
-    headers::clean_response(&mut head.headers);
-    // hyper keeps an unusual reason phrase here; it is text of the upstream's that nobody needs.
-    head.extensions.clear();
-    // The client's own version fixes how it is answered, not that of the upstream.
-    head.version = Version::HTTP_11;
+    clean(&mut head);
     let body = if http_body::Body::is_end_stream(&body) {
         // An upstream that announces a body where none may be could send it, late: the next request on the connection
         // would get it for its answer (Traefik CVE-2026-71324). Such a connection is not used again.
@@ -200,6 +212,15 @@ fn accept(mut head: http::response::Parts, body: Source, lease: Lease, limits: &
         Body::Upstream(UpstreamBody::new(Paced::resting(body, limits.stream_timeout), lease))
     };
     Response::from_parts(head, body)
+}
+
+/// Takes out of the head of an answer what is not passed on.
+fn clean(head: &mut http::response::Parts) {
+    headers::clean_response(&mut head.headers);
+    // hyper keeps an unusual reason phrase here; it is text of the upstream's that nobody needs.
+    head.extensions.clear();
+    // The client's own version fixes how it is answered, not that of the upstream.
+    head.version = Version::HTTP_11;
 }
 
 /// True for a length above zero or a transfer coding: with HEAD and 304 a word only, else a body.

@@ -7,6 +7,7 @@
     reason = "clippy takes only functions with #[test] for tests; these are their helpers"
 )]
 
+mod answers;
 mod bodies;
 mod framing;
 mod gate;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::super::streams::{Open, Side};
 use super::super::transport::Transport;
 use super::Switched;
-pub use payload::Payload;
+pub use payload::{Keeper, Payload};
 
 /// What an upstream connection, its pool entry and the request on it know of each other. One thread, no locks.
 #[derive(Debug)]

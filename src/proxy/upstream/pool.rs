@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, timeout_at};
 
 use super::super::counters::{IoCounters, Open, PanicWatch, UpstreamSide};
-use super::super::limits::{ANSWER_BUFFER_BYTES, HEADERS_MAX_OF_HYPER, LARGE_HEADS_MAX, Limits};
+use super::super::limits::{LARGE_HEADS_MAX, Limits};
 use super::super::timers::Timers;
 use super::super::transport::Transport;
 use super::connect::{Speaks, Target, connect};
+use super::direct::{Counted, Direct};
 use super::gate::{Gate, GatedIo, Payload};
 use super::http2::{self, Http2Lease};
-use super::{SendError, Switched};
+use super::{SendError, http1};
 
 /// Of the unused connections this many are looked at for one that is ready. The newest nearly always is; it is not
 /// while the upstream answered early and still takes the rest of a body.
@@ -67,10 +67,48 @@ struct Idle {
 /// One connection of HTTP/1.1.
 #[derive(Debug)]
 struct Link {
-    sender: SendRequest<Payload>,
+    driven: Driven,
     gate: Rc<Gate>,
     /// What it was made under: see [`Target::trust_generation`].
     trust: u64,
+}
+
+/// Who drives a connection of HTTP/1.1.
+#[derive(Debug)]
+enum Driven {
+    /// Whoever has a request on it. Shared with the body of the answer alone, which does not keep it.
+    Direct(Rc<RefCell<Counted>>),
+    /// A task of hyper's, for as long as it is open.
+    Hyper(SendRequest<Payload>),
+    /// Nobody: it is no more.
+    Closed,
+}
+
+impl Link {
+    fn is_closed(&self) -> bool {
+        match &self.driven {
+            Driven::Direct(direct) => !direct.borrow().connection.is_reusable(),
+            Driven::Hyper(sender) => sender.is_closed(),
+            Driven::Closed => true,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match &self.driven {
+            Driven::Direct(direct) => direct.borrow_mut().connection.is_ready(),
+            Driven::Hyper(sender) => sender.is_ready() && self.gate.is_flushed(),
+            Driven::Closed => false,
+        }
+    }
+
+    /// Looks at the connection itself, where nobody else would notice that it was closed.
+    fn is_open(&self) -> bool {
+        self.is_ready() || !self.is_direct()
+    }
+
+    fn is_direct(&self) -> bool {
+        matches!(self.driven, Driven::Direct(_))
+    }
 }
 
 impl Pool {
@@ -130,7 +168,7 @@ impl Pool {
             // One connection will do for all who wait for it here.
             let connected = timeout_at(deadline, self.connected.notified()).await;
             connected.map_err(|_| SendError::ConnectTimeout)?;
-            if let Some(lease) = self.reuse(needs) {
+            if let Some(lease) = self.reuse(needs, true) {
                 return Ok(lease);
             }
         }
@@ -138,8 +176,9 @@ impl Pool {
         self.connect(deadline, needs, None).await
     }
 
-    /// An open connection that takes a request now, if there is one.
-    pub fn reuse(self: &Rc<Self>, needs: Needs) -> Option<Lease> {
+    /// An open connection that takes a request now, if there is one. `is_bare`: a request that needs no hyper. It goes on
+    /// one of those where it can, and any other on one of hyper's, so that few change hands.
+    pub fn reuse(self: &Rc<Self>, needs: Needs, is_bare: bool) -> Option<Lease> {
         if needs == Needs::Any && self.speaks_http2.get() {
             let (shared, trust) = (self.shared.borrow(), self.target.trust_generation());
             let link = shared.iter().find(|link| link.has_room(self.limits.http2_streams_max, trust));
@@ -149,20 +188,27 @@ impl Pool {
         }
         let mut idle = self.idle.borrow_mut();
         let newest = idle.len();
+        let mut other = None;
         for index in (newest.saturating_sub(LOOK_AT_MAX)..newest).rev() {
             let entry = idle.get(index)?;
-            if entry.link.sender.is_closed() || entry.link.trust != self.target.trust_generation() {
+            if entry.link.is_closed() || entry.link.trust != self.target.trust_generation() {
                 idle.remove(index);
+                other = other.map(|other: usize| other - 1);
             } else if entry.since.elapsed() >= self.limits.upstream_idle_timeout {
                 // So are all that are older.
                 idle.drain(..=index);
-                return None;
-            } else if entry.link.sender.is_ready() && entry.link.gate.is_flushed() {
-                let link = idle.remove(index).link;
-                return Some(Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: true }));
+                other = other.map(|other| other - index - 1);
+                break;
+            } else if entry.link.is_ready() {
+                if entry.link.is_direct() == is_bare {
+                    other = Some(index);
+                    break;
+                }
+                other = other.or(Some(index));
             }
         }
-        None
+        let link = idle.remove(other?).link;
+        Some(Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: true }))
     }
 
     /// A new connection, by `deadline`. `alone` is its place among those of HTTP/2 that are not shared.
@@ -178,7 +224,6 @@ impl Pool {
         let trust = self.target.trust_generation();
         let io = connect(&self.target, speaks, deadline, &self.counters).await?;
         let counted = (place, Open::new(UpstreamSide(Arc::clone(&self.counters))));
-        let watch = PanicWatch(Arc::clone(&self.counters));
         let is_http2 = io.alpn() == Some(b"h2") || !io.is_tls() && speaks == Speaks::Http2;
         if speaks == Speaks::Http2 && !is_http2 {
             let error = std::io::Error::new(std::io::ErrorKind::Unsupported, "it does not agree to HTTP/2 (ALPN)");
@@ -189,7 +234,7 @@ impl Pool {
         }
         if is_http2 {
             let is_shared = alone.is_none();
-            let kept = (counted, watch, alone);
+            let kept = (counted, PanicWatch(Arc::clone(&self.counters)), alone);
             let opened = http2::Link::open(io, &self.generation, &self.limits, kept, is_shared, trust);
             let link = match timeout_at(deadline, opened).await {
                 Ok(link) => link.map_err(|error| SendError::Broken(error.into()))?,
@@ -200,44 +245,19 @@ impl Pool {
             }
             return Ok(Lease::Http2(Http2Lease::of(&link, false)));
         }
-        self.open_http1(io, counted, watch, trust).await
+        Ok(self.open_http1(io, counted, trust))
     }
 
-    async fn open_http1(
-        self: &Rc<Self>,
-        io: Transport,
-        counted: (Open<Place>, Open<UpstreamSide>),
-        watch: PanicWatch,
-        trust: u64,
-    ) -> Result<Lease, SendError> {
+    fn open_http1(self: &Rc<Self>, io: Transport, counted: (Open<Place>, Open<UpstreamSide>), trust: u64) -> Lease {
         let gate = Gate::new(Arc::clone(&self.generation));
-        let io = TokioIo::new(GatedIo::new(io, Rc::clone(&gate)));
-        let mut protocol = http1::Builder::new();
-        protocol.max_header_size(self.limits.header_bytes_max).max_buf_size(ANSWER_BUFFER_BYTES);
-        if self.limits.headers_max != HEADERS_MAX_OF_HYPER {
-            protocol.max_headers(self.limits.headers_max);
-        }
-        let shaken = protocol.handshake(io).await;
-        let (sender, mut connection) = shaken.map_err(|error| SendError::Broken(error.into()))?;
-        spawn_local({
-            let gate = Rc::clone(&gate);
-            async move {
-                let _watch = watch;
-                // How it ended is told to the request on it, if there was one.
-                let _ = (&mut connection).await;
-                if let Some(tell) = gate.switched() {
-                    let parts = connection.into_parts();
-                    // Whoever asked may have gone: then the connection goes as well.
-                    let _ = tell.send(Switched { io: parts.io.into_inner(), ahead: parts.read_buf, counted });
-                }
-            }
-        });
-        let link = Link { sender, gate, trust };
-        Ok(Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: false }))
+        let connection = Direct::new(GatedIo::new(io, Rc::clone(&gate)));
+        let driven = Driven::Direct(Rc::new(RefCell::new(Counted { connection, counted })));
+        let link = Link { driven, gate, trust };
+        Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: false })
     }
 
     fn put(&self, link: Link) {
-        if link.sender.is_closed() || self.limits.upstream_idle_max == 0 {
+        if link.is_closed() || self.limits.upstream_idle_max == 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -303,8 +323,36 @@ impl Http1Lease {
         &self.link.gate
     }
 
-    pub(super) fn sender(&mut self) -> &mut SendRequest<Payload> {
-        &mut self.link.sender
+    /// The connection, where nobody else drives it.
+    pub(super) fn direct(&self) -> Option<Rc<RefCell<Counted>>> {
+        match &self.link.driven {
+            Driven::Direct(direct) => Some(Rc::clone(direct)),
+            Driven::Hyper(_) | Driven::Closed => None,
+        }
+    }
+
+    pub(super) fn sender(&mut self) -> Option<&mut SendRequest<Payload>> {
+        match &mut self.link.driven {
+            Driven::Direct(_) | Driven::Closed => None,
+            Driven::Hyper(sender) => Some(sender),
+        }
+    }
+
+    /// Has the connection driven by hyper from here on. False: it was closed meanwhile.
+    pub(super) async fn through_hyper(&mut self, pool: &Pool) -> bool {
+        match std::mem::replace(&mut self.link.driven, Driven::Closed) {
+            Driven::Direct(direct) => {
+                let Some(Counted { connection, counted }) = Rc::into_inner(direct).map(RefCell::into_inner) else {
+                    return false;
+                };
+                let Some(io) = connection.into_io() else { return false };
+                let opened = http1::open(io, &self.link.gate, counted, &pool.counters, &pool.limits).await;
+                let Ok(sender) = opened else { return false };
+                self.link.driven = Driven::Hyper(sender);
+            }
+            other => self.link.driven = other,
+        }
+        !self.link.is_closed()
     }
 
     /// Lets the next request have the connection.
@@ -334,7 +382,7 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
         let kept_for = pool.limits.upstream_idle_timeout;
         let trust = pool.target.trust_generation();
         let is_kept = |idle: &Idle| idle.link.trust == trust && idle.since.elapsed() < kept_for;
-        pool.idle.borrow_mut().retain(|idle| !idle.link.sender.is_closed() && is_kept(idle));
+        pool.idle.borrow_mut().retain(|idle| !idle.link.is_closed() && is_kept(idle) && idle.link.is_open());
         pool.shared.borrow_mut().retain(|link| link.is_worth_keeping(kept_for, trust));
     }
 }

@@ -256,6 +256,13 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Each write leaves at once.
+    pub fn no_delay(&self) {
+        if let Wire::Tcp(stream) = &self.wire {
+            stream.set_nodelay(true).expect("no delay");
+        }
+    }
+
     /// The next whole request, recorded; `None` at the end of the connection.
     pub fn read_request(&mut self) -> Option<Received> {
         let head = self.read_head()?;

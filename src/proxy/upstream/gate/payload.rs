@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::super::super::body::{Held, RequestBody};
 use super::super::super::headers::{clean_frame, clean_trailers};
 use super::super::super::stream::{BodyError, Paced};
-use super::super::{Failure, SendError};
+use super::super::{Failure, Fault, SendError};
 use super::{Gate, State};
 
 /// Bytes of a held body that are written with the head, in one write. A larger one waits until the head has left, as one
@@ -109,7 +109,7 @@ impl Lent {
     }
 }
 
-/// The sender's hold on a body that hyper has.
+/// The sender's hold on a body that somebody else sends.
 #[derive(Debug)]
 pub enum Keeper {
     Empty,
@@ -127,19 +127,19 @@ impl Keeper {
     }
 
     /// Says what a failed attempt means, and takes the body back where nothing was sent.
-    pub fn blame(self, gate: &Gate, error: hyper::Error) -> Failure {
+    pub fn blame(self, gate: &Gate, fault: Fault) -> Failure {
         // The last byte of an armed head has not left, so no upstream acted on it; unless a body was written with it,
         // of which only the end may be what has not left.
         let may_be_whole = gate.begun.get() && matches!(self, Self::Held(_));
         match gate.state.get() {
-            State::Shut | State::Armed(_) if may_be_whole => Failure::Unanswered(SendError::Broken(error.into())),
+            State::Shut | State::Armed(_) if may_be_whole => Failure::Unanswered(SendError::Broken(fault)),
             State::Shut => Failure::Moved(self.take_back()),
-            State::Armed(_) if gate.begun.get() => Failure::Unanswered(SendError::Broken(error.into())),
-            State::Armed(_) => Failure::Unsent(self.take_back(), error.into()),
+            State::Armed(_) if gate.begun.get() => Failure::Unanswered(SendError::Broken(fault)),
+            State::Armed(_) => Failure::Unsent(self.take_back(), fault),
             State::Open => match self.client_fault() {
                 Some(fault) => Failure::Final(SendError::RequestBody(fault)),
-                None if gate.answered.get() => Failure::Final(SendError::Broken(error.into())),
-                None => Failure::Unanswered(SendError::Broken(error.into())),
+                None if gate.answered.get() => Failure::Final(SendError::Broken(fault)),
+                None => Failure::Unanswered(SendError::Broken(fault)),
             },
         }
     }
@@ -151,7 +151,7 @@ impl Keeper {
         }
     }
 
-    fn take_back(self) -> RequestBody {
+    pub fn take_back(self) -> RequestBody {
         match self {
             Self::Empty => RequestBody::Empty,
             Self::Held(held) => RequestBody::Held(held),
