@@ -24,7 +24,7 @@ use super::policy::condition::{Actor, CallerFacts};
 use super::policy::document::*;
 use super::policy::link::{Input, Policy, Secrets, link};
 use super::touch::{ContainerList, ContainerName, ContainerRef, FoundName, Reach, Touched};
-use super::toy::{self, IMPLIES, OPERATIONS, Toy, VARIANTS};
+use super::toy::{self, IMPLIES, OPERATIONS, SAME, Stated, Toy, VARIANTS};
 use crate::problem::{At, Spanned};
 
 const NOW: i64 = 1_000_000;
@@ -34,7 +34,14 @@ const NOW: i64 = 1_000_000;
 enum What {
     Nothing,
     Tenant,
-    Containers(Vec<Named>),
+    Containers(Vec<Container>),
+}
+
+/// A container: of which of the catalog's kinds, and how it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Container {
+    kind: usize,
+    named: Named,
 }
 
 /// A job, who started it in which tenant, and what the request touched that did.
@@ -98,13 +105,30 @@ impl Call {
         let here = asked.flat_map(|(_, extra)| extra.iter()).filter(|(name, _)| *name == vocabulary);
         here.flat_map(|(_, scopes)| scopes.iter().copied()).collect()
     }
+
+    /// The lines of a vocabulary that count for a variant, each with all that comes on top of it.
+    fn left(&self, vocabulary: &str, variant: Option<&str>) -> Vec<BTreeSet<&'static str>> {
+        let operation = &OPERATIONS[self.operation];
+        let on_top = || self.guards().into_iter().chain(self.extras(vocabulary));
+        match operation.stated {
+            Stated::Unknown => Vec::new(),
+            // No scope of the vendor's is needed: one line, whatever the credential can use.
+            Stated::NoneNeeded => vec![on_top().chain(["gate:call"]).collect()],
+            Stated::Lines => {
+                let lines = operation.lines.iter().filter(|line| line.vocabulary == vocabulary);
+                let lines =
+                    lines.filter(|line| line.when.is_empty() || variant.is_some_and(|one| line.when.contains(&one)));
+                lines.map(|line| line.scopes.iter().copied().chain(on_top()).collect()).collect()
+            }
+        }
+    }
 }
 
 /// The decision, read off the documents.
 fn naive(documents: &[Document], call: &Call) -> Option<Because> {
     let operation = &OPERATIONS[call.operation];
     // What nobody can state no grant gives.
-    if call.asked.is_none() {
+    if call.asked.is_none() || operation.stated == Stated::Unknown {
         return Some(Because::Revocation);
     }
     let conditional = operation.lines.iter().any(|line| !line.when.is_empty());
@@ -112,13 +136,7 @@ fn naive(documents: &[Document], call: &Call) -> Option<Because> {
         if conditional { call.variants.iter().map(|variant| Some(*variant)).collect() } else { vec![None] };
     let mut verdict = if trials.is_empty() { Some(Because::Want) } else { None };
     for variant in trials {
-        let left = |vocabulary: &str| -> Vec<BTreeSet<&str>> {
-            let lines = operation.lines.iter().filter(|line| line.vocabulary == vocabulary);
-            let lines =
-                lines.filter(|line| line.when.is_empty() || variant.is_some_and(|one| line.when.contains(&one)));
-            let on_top = || call.guards().into_iter().chain(call.extras(vocabulary));
-            lines.map(|line| line.scopes.iter().copied().chain(on_top()).collect()).collect()
-        };
+        let left = |vocabulary: &str| call.left(vocabulary, variant);
         let revoked = |scope: &str| is_revoked(documents, call, operation.id, scope);
         let held = |scope: &str| is_granted(documents, call, operation.id, scope);
         let line_taken = |line: &BTreeSet<&str>| line.iter().any(|scope| revoked(scope));
@@ -141,7 +159,7 @@ fn naive(documents: &[Document], call: &Call) -> Option<Because> {
 
 /// What a call touches that asks about a job: whatever it names besides, and what started the job, if that was this app in
 /// this tenant and is remembered. Else it may be anything.
-fn what_of_job(call: &Call, named: Option<&[Named]>, remembered: Option<&Started>) -> What {
+fn what_of_job(call: &Call, named: Option<&[Container]>, remembered: Option<&Started>) -> What {
     let own = remembered.filter(|job| job.by == call.app && job.tenant == call.tenant);
     match own.map(|job| &job.what) {
         Some(What::Containers(started)) => {
@@ -154,8 +172,10 @@ fn what_of_job(call: &Call, named: Option<&[Named]>, remembered: Option<&Started
 fn implied_by(scope: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::from([scope.to_owned()]);
     loop {
+        let both_ways = SAME.iter().flat_map(|(one, other)| [(one, other), (other, one)]);
+        let steps = IMPLIES.iter().map(|(from, to)| (from, to)).chain(both_ways);
         let more: Vec<String> =
-            IMPLIES.iter().filter(|(from, _)| all.contains(*from)).map(|(_, to)| (*to).to_owned()).collect();
+            steps.filter(|(from, _)| all.contains(**from)).map(|(_, to)| (*to).to_owned()).collect();
         let before = all.len();
         all.extend(more);
         if all.len() == before {
@@ -164,8 +184,9 @@ fn implied_by(scope: &str) -> BTreeSet<String> {
     }
 }
 
-/// The grants of the caller's app that hold for this call, whatever they give and wherever.
-fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: &str) -> Vec<&'d GrantRule> {
+/// The grants of the caller's app that hold for this call, whatever they give and wherever; of an operation, or whatever
+/// they say of operations.
+fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: Option<&str>) -> Vec<&'d GrantRule> {
     documents
         .iter()
         .filter_map(|document| match &document.body {
@@ -188,7 +209,11 @@ fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: &str) -> V
         .filter(|grant| grant.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) == Some(true)))
         .filter(|grant| grant.arguments.iter().all(|(_, hosts)| is_one_of(hosts, call) == Some(true)))
         .filter(|grant| grant.users.as_ref().is_none_or(|users| knows_user(documents, users, call) == Some(true)))
-        .filter(|grant| grant.operations.as_ref().is_none_or(|list| list.iter().any(|one| one.value == operation)))
+        .filter(|grant| {
+            let speaks =
+                |list: &Vec<Spanned<String>>| operation.is_none_or(|id| list.iter().any(|one| one.value == id));
+            grant.operations.as_ref().is_none_or(speaks)
+        })
         .collect()
 }
 
@@ -202,11 +227,17 @@ fn is_granted(documents: &[Document], call: &Call, operation: &str, scope: &str)
             lines.iter().any(|line| line.scopes.contains(&scope))
         }
     };
-    let live: Vec<&GrantRule> = live_grants(documents, call, operation).into_iter().filter(gives).collect();
-    let in_container = |name: &Named| {
+    let live: Vec<&GrantRule> = match scope {
+        // Held where, as whom and as long as any live grant holds.
+        "gate:call" => live_grants(documents, call, None),
+        _ => live_grants(documents, call, Some(operation)).into_iter().filter(gives).collect(),
+    };
+    let in_container = |container: &Container| {
         live.iter().any(|grant| match &grant.within {
             In::All(_) => true,
-            In::Kinds(kinds) => words(documents, kinds, call.tenant).iter().any(|word| same(word, name) == Some(true)),
+            In::Kinds(kinds) => {
+                words(documents, kinds, call.tenant).iter().any(|word| lies_in(container, word) == Some(true))
+            }
         })
     };
     match &call.what {
@@ -264,10 +295,12 @@ fn is_revoked(documents: &[Document], call: &Call, operation: &str, scope: &str)
                 (In::Kinds(kinds), What::Tenant) => !words(documents, kinds, call.tenant).is_empty(),
                 (In::Kinds(kinds), What::Containers(containers)) => {
                     let words = words(documents, kinds, call.tenant);
-                    let may_be = |name: &Named| match name {
+                    let may_be = |container: &Container| match container.named {
                         // Whatever it is called otherwise, unless a grant says that there is such a key.
-                        Named::Word(_) if !is_granted_by_name(documents, call, operation, name) => !words.is_empty(),
-                        _ => words.iter().any(|word| same(word, name) != Some(false)),
+                        Named::Word(_) if !is_granted_by_name(documents, call, operation, container) => {
+                            words.iter().any(|(kind, _)| are_related(*kind, container.kind))
+                        }
+                        _ => words.iter().any(|word| lies_in(container, word) != Some(false)),
                     };
                     containers.iter().any(may_be)
                 }
@@ -275,11 +308,37 @@ fn is_revoked(documents: &[Document], call: &Call, operation: &str, scope: &str)
     })
 }
 
-fn is_granted_by_name(documents: &[Document], call: &Call, operation: &str, name: &Named) -> bool {
-    live_grants(documents, call, operation).iter().any(|grant| match &grant.within {
+fn is_granted_by_name(documents: &[Document], call: &Call, operation: &str, container: &Container) -> bool {
+    live_grants(documents, call, Some(operation)).iter().any(|grant| match &grant.within {
         In::All(_) => false,
-        In::Kinds(kinds) => words(documents, kinds, call.tenant).iter().any(|word| same(word, name) == Some(true)),
+        In::Kinds(kinds) => {
+            words(documents, kinds, call.tenant).iter().any(|word| lies_in(container, word) == Some(true))
+        }
     })
+}
+
+/// Whether a container lies in the one that a rule names, or that one in it. `None`: cannot be told, for nobody says in
+/// which of the outer ones a container lies.
+fn lies_in(container: &Container, (kind, word): &(usize, String)) -> Option<bool> {
+    match *kind == container.kind {
+        true => same(word, &container.named),
+        false if are_related(*kind, container.kind) => None,
+        false => Some(false),
+    }
+}
+
+/// Whether two kinds are the same, or containers of one of them lie in those of the other.
+fn are_related(one: usize, other: usize) -> bool {
+    let around = |kind: usize| -> BTreeSet<usize> {
+        let mut all = BTreeSet::from([kind]);
+        let mut at = kind;
+        while let Some(outer) = toy::CONTAINERS[at].1 {
+            at = toy::CONTAINERS.iter().position(|(name, _)| *name == outer).unwrap();
+            all.insert(at);
+        }
+        all
+    };
+    around(one).contains(&other) || around(other).contains(&one)
 }
 
 fn speaks_of_tenant(tenants: &Tenants, tenant: &str) -> bool {
@@ -354,16 +413,17 @@ fn knows_user(documents: &[Document], users: &Users, call: &Call) -> Option<bool
     told
 }
 
-/// The containers that a rule names, its sets of this tenant written out.
+/// The containers that a rule names, each with its kind, its sets of this tenant written out.
 fn words(
     documents: &[Document],
     kinds: &[(Spanned<String>, Vec<Spanned<ContainerWord>>)],
     tenant: &str,
-) -> Vec<String> {
+) -> Vec<(usize, String)> {
+    let number = |kind: &str| toy::CONTAINERS.iter().position(|(name, _)| *name == kind).unwrap();
     let mut all = Vec::new();
-    for word in kinds.iter().flat_map(|(_, words)| words) {
+    for (kind, word) in kinds.iter().flat_map(|(kind, words)| words.iter().map(move |word| (&kind.value, word))) {
         match &word.value {
-            ContainerWord::Named(text) => all.push(text.to_uppercase()),
+            ContainerWord::Named(text) => all.push((number(kind), text.to_uppercase())),
             ContainerWord::Set(name) => all.extend(
                 documents
                     .iter()
@@ -371,8 +431,9 @@ fn words(
                         Body::Set(set) if set.set.value == *name && set.tenant.value == tenant => Some(set),
                         _ => None,
                     })
-                    .flat_map(|set| set.containers.iter().flat_map(|(_, texts)| texts))
-                    .map(|text| text.value.to_uppercase()),
+                    .flat_map(|set| set.containers.iter().filter(|(of, _)| of.value == *kind))
+                    .flat_map(|(_, texts)| texts)
+                    .map(|text| (number(kind), text.value.to_uppercase())),
             ),
         }
     }
@@ -413,10 +474,19 @@ fn within() -> impl Strategy<Value = In> {
         1 => Just(ContainerWord::Set("chosen".to_owned())),
     ];
     let containers = proptest::collection::vec(container.prop_map(spanned), 1..3);
-    prop_oneof![
-        Just(In::All(At::default())),
-        containers.prop_map(|containers| In::Kinds(vec![(spanned("project".to_owned()), containers)])),
-    ]
+    let of_kind = (kind(), containers).prop_map(|(kind, all)| (spanned(toy::CONTAINERS[kind].0.to_owned()), all));
+    let kinds = proptest::collection::vec(of_kind, 1..3).prop_map(|mut kinds| {
+        // Each is written once.
+        kinds.sort_by(|(one, _), (other, _)| one.value.cmp(&other.value));
+        kinds.dedup_by(|(one, _), (other, _)| one.value == other.value);
+        In::Kinds(kinds)
+    });
+    prop_oneof![Just(In::All(At::default())), kinds]
+}
+
+/// Mostly one, so that rules and calls meet.
+fn kind() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => Just(0), 2 => Just(1), 1 => 2..toy::CONTAINERS.len()]
 }
 
 fn users() -> impl Strategy<Value = Option<Users>> {
@@ -629,7 +699,10 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
         body: Body::Set(SetDocument {
             set: spanned("chosen".to_owned()),
             tenant: spanned("t1".to_owned()),
-            containers: vec![(spanned("project".to_owned()), vec![spanned("BB".to_owned()), spanned("30".to_owned())])],
+            containers: vec![
+                (spanned("project".to_owned()), vec![spanned("BB".to_owned()), spanned("30".to_owned())]),
+                (spanned("board".to_owned()), vec![spanned("CC".to_owned()), spanned("10".to_owned())]),
+            ],
         }),
     };
     let group = Document {
@@ -644,7 +717,7 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
         .prop_map(move |(one, two, rail)| vec![one, two, rail, set.clone(), group.clone()])
 }
 
-fn named_containers() -> impl Strategy<Value = Vec<Named>> {
+fn containers() -> impl Strategy<Value = Vec<Container>> {
     let named = prop_oneof![
         3 => proptest::sample::select(&["AA", "BB", "CC"][..]).prop_map(|text| Named::Name(text.to_owned())),
         3 => proptest::sample::select(&["10", "20", "30"][..]).prop_map(|text| Named::Id(text.to_owned())),
@@ -652,12 +725,12 @@ fn named_containers() -> impl Strategy<Value = Vec<Named>> {
         1 => Just(Named::Hint("AA".to_owned())),
         1 => Just(Named::Unknown),
     ];
-    proptest::collection::vec(named, 1..3)
+    proptest::collection::vec((kind(), named).prop_map(|(kind, named)| Container { kind, named }), 1..3)
 }
 
 /// A job that somebody started. What starts one touches something.
 fn started() -> impl Strategy<Value = Option<Started>> {
-    let what = prop_oneof![1 => Just(What::Tenant), 4 => named_containers().prop_map(What::Containers)];
+    let what = prop_oneof![1 => Just(What::Tenant), 4 => containers().prop_map(What::Containers)];
     let who = (proptest::sample::select(&["toy/one", "toy/two"][..]), proptest::sample::select(&["t1", "t2"][..]));
     proptest::option::weighted(0.9, (who, what).prop_map(|((by, tenant), what)| Started { by, tenant, what }))
 }
@@ -666,7 +739,7 @@ fn call() -> impl Strategy<Value = Call> {
     let what = prop_oneof![
         1 => Just(What::Nothing),
         1 => Just(What::Tenant),
-        4 => named_containers().prop_map(What::Containers),
+        4 => containers().prop_map(What::Containers),
     ];
     let who = (
         proptest::sample::select(&["toy/one", "toy/two"][..]),
@@ -756,7 +829,8 @@ fn reach<'n>(what: &'n What, named: impl Fn(&'n Named) -> ContainerName<'n>) -> 
         What::Nothing => Reach::Nothing,
         What::Tenant => Reach::Tenant,
         What::Containers(names) => {
-            let mut refs = names.iter().map(|name| ContainerRef { kind: KindId(0), name: named(name) });
+            let kind = |one: &Container| KindId(u8::try_from(one.kind).unwrap());
+            let mut refs = names.iter().map(|one| ContainerRef { kind: kind(one), name: named(&one.named) });
             let mut list = ContainerList::one(refs.next().unwrap());
             refs.for_each(|container| list.push(container));
             Reach::Containers(list)
@@ -816,7 +890,7 @@ fn permits_job(
     policy: &Policy,
     call: &Call,
     remembered: Option<&Started>,
-    beside: Option<&[Named]>,
+    beside: Option<&[Container]>,
 ) -> bool {
     let owner = |app: &str, tenant: &str| Owner { tenant: tenant.into(), app: app.into() };
     let job = NamedJob { kind: JobId(0), id: "7".into() };
@@ -839,7 +913,7 @@ fn permits_job(
 }
 
 /// How many ways there are to narrow a grant.
-const NARROWINGS: usize = 11;
+const NARROWINGS: usize = 12;
 
 /// Takes something from a grant, or nothing where it has none of that to give.
 fn narrow(grant: &mut GrantRule, how: usize) {
@@ -875,7 +949,12 @@ fn narrow(grant: &mut GrantRule, how: usize) {
         }
         7 => grant.valid.from = Some(grant.valid.from.map_or(NOW + 1, |from| from + 1)),
         8 => grant.valid.after_install_ms = grant.valid.after_install_ms.map(|span| span - 1),
-        9 => match &mut grant.arguments[..] {
+        9 => {
+            if let In::Kinds(kinds) = &mut grant.within {
+                kinds.truncate(1);
+            }
+        }
+        10 => match &mut grant.arguments[..] {
             [] => grant.arguments = vec![(spanned(toy::LIMIT.to_owned()), vec![spanned("*.example.com".to_owned())])],
             [(_, hosts), ..] => hosts.iter_mut().for_each(|host| {
                 // What lies below is narrowed to one host of it.
@@ -999,17 +1078,12 @@ proptest! {
     fn law_4_a_revocation_takes_what_implies_the_scope_whatever_vocabulary_the_call_uses(
         documents in documents(), call in call(), scope in proptest::sample::select(toy::SCOPES), rule in revocation()
     ) {
-        let operation = &OPERATIONS[call.operation];
         // In some vocabulary every line contains the scope, or one that implies it, in a variant that the call may be.
-        let takes = |line: &toy::ToyLine| {
-            line.scopes.iter().copied().chain(call.guards()).any(|one| implied_by(one).contains(scope))
-        };
+        let takes = |line: &BTreeSet<&str>| line.iter().any(|one| implied_by(one).contains(scope));
         let taken = call.variants.iter().any(|variant| {
             toy::VOCABULARIES.iter().any(|vocabulary| {
-                let of_it = operation.lines.iter().filter(|line| line.vocabulary == *vocabulary);
-                let left: Vec<_> = of_it.filter(|line| line.when.is_empty() || line.when.contains(variant)).collect();
-                let on_top = call.extras(vocabulary).into_iter().any(|one| implied_by(one).contains(scope));
-                !left.is_empty() && (on_top || left.into_iter().all(takes))
+                let left = call.left(vocabulary, Some(variant));
+                !left.is_empty() && left.iter().all(takes)
             })
         });
         // About every fourth call is: too few for `prop_assume`.
@@ -1054,19 +1128,20 @@ proptest! {
         let more = call.asked.as_ref().map(|asked| asked.iter().copied().chain([0]).collect());
         poorer.push(Call { asked: more, ..call.clone() });
         if let What::Containers(names) = &call.what {
-            let unknown = names.iter().map(|_| Named::Unknown).collect();
-            poorer.push(Call { what: What::Containers(unknown), ..call.clone() });
-            let hinted = names.iter().map(|name| match name {
+            let as_far_as = |lose: &dyn Fn(&Named) -> Named| {
+                let lost = names.iter().map(|one| Container { kind: one.kind, named: lose(&one.named) });
+                Call { what: What::Containers(lost.collect()), ..call.clone() }
+            };
+            poorer.push(as_far_as(&|_| Named::Unknown));
+            poorer.push(as_far_as(&|name| match name {
                 Named::Name(text) => Named::Hint(text.clone()),
                 Named::Id(_) | Named::Word(_) | Named::Hint(_) | Named::Unknown => name.clone(),
-            });
-            poorer.push(Call { what: What::Containers(hinted.collect()), ..call.clone() });
-            let worded = names.iter().map(|name| match name {
+            }));
+            poorer.push(as_far_as(&|name| match name {
                 Named::Id(text) | Named::Name(text) => Named::Word(text.clone()),
                 Named::Word(text) => Named::Hint(text.clone()),
                 Named::Hint(_) | Named::Unknown => name.clone(),
-            });
-            poorer.push(Call { what: What::Containers(worded.collect()), ..call.clone() });
+            }));
         }
         for poorer in poorer {
             prop_assert!(permitted || !permits(&toy, &documents, &poorer), "{:?}", poorer);
@@ -1110,7 +1185,7 @@ proptest! {
             with_names(&toy.catalog, &policy, &call, |name| found(name).map_or(ContainerName::Unknown, naming), |question| passes(question, Mode::Enforced))
         };
         let told_alone = match &call.what {
-            What::Containers(names) => names.iter().all(|name| found(name).is_some()),
+            What::Containers(names) => names.iter().all(|one| found(&one.named).is_some()),
             What::Nothing | What::Tenant => true,
         };
         prop_assert!(!told_alone || as_found(true) == permits(&toy, &documents, &call));
@@ -1120,7 +1195,7 @@ proptest! {
     /// As `decide` puts it together: what was kept of the request that started the job, recalled for who asks.
     #[test]
     fn a_job_is_judged_as_what_started_it_by_whoever_did_and_else_as_the_tenant(
-        documents in documents(), call in call(), job in started(), beside in proptest::option::of(named_containers())
+        documents in documents(), call in call(), job in started(), beside in proptest::option::of(containers())
     ) {
         let toy = Toy::new();
         let policy = compiled(&toy, &documents);
@@ -1173,7 +1248,7 @@ proptest! {
         documents in documents(), call in call(), change in 0..CHANGES, which in any::<prop::sample::Index>(), other in documents(), later in 0..10i64
     ) {
         // What a word of a query is taken for hangs on doubt, and a doubt is no cell.
-        let is_doubt = |name: &Named| matches!(name, Named::Word(_));
+        let is_doubt = |one: &Container| matches!(one.named, Named::Word(_));
         if matches!(&call.what, What::Containers(names) if names.iter().any(is_doubt)) {
             return Ok(());
         }

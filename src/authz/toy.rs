@@ -1,21 +1,42 @@
-//! A small catalog for tests: three vocabularies, a chain of implications, guards, lines by variant, and arguments that
-//! ask for more.
+//! A small catalog for tests: three vocabularies, a chain of implications, a scope of two names, guards, lines by variant,
+//! arguments that ask for more, and containers in containers. What is said of scopes and containers is read and compiled as
+//! every catalog is.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use super::catalog::extras::Extra;
 use super::catalog::limits::{Limit, LimitId, LimitPlace};
-use super::catalog::pattern::Pattern;
+use super::catalog::load::Source;
 use super::catalog::*;
 use super::policy::compile::Catalogs;
-use super::scope::{ScopeId, ScopeSet};
+use super::scope::ScopeId;
 
-pub const SCOPES: &[&str] =
-    &["ADMIN", "WRITE", "READ", "x:read", "x:write", "g:a", "g:b", "gate:deliver", "gate:mint", "gate:call"];
-pub const IMPLIES: &[(&str, &str)] = &[("ADMIN", "WRITE"), ("WRITE", "READ")];
+/// The vendor's, then scopegate's own.
+pub const SCOPES: &[&str] = &[
+    "ADMIN",
+    "WRITE",
+    "READ",
+    "x:read",
+    "x:write",
+    "x:edit",
+    "g:a",
+    "g:b",
+    "gate:call",
+    "gate:deliver",
+    "gate:mint",
+    "gate:admit",
+];
+pub const IMPLIES: &[(&str, &str)] = &[("ADMIN", "WRITE"), ("WRITE", "READ"), ("x:edit", "x:read")];
+/// Two names of one scope.
+pub const SAME: &[(&str, &str)] = &[("x:write", "x:edit")];
+/// Kinds of containers, and what each lies within.
+pub const CONTAINERS: &[(&str, Option<&str>)] =
+    &[("project", None), ("board", Some("project")), ("card", Some("board")), ("page", None)];
 pub const VOCABULARIES: &[&str] = &["chain", "classic", "granular"];
 pub const VARIANTS: &[&str] = &["public", "private", "im"];
-pub const OPERATION_IDS: &[&str] = &["read", "write", "admin", "deliver", "classic", "any", "typed", "asking"];
+pub const OPERATION_IDS: &[&str] =
+    &["read", "write", "admin", "deliver", "classic", "any", "typed", "asking", "edit", "call", "admit", "unstated"];
 /// What a grant may limit, in the operations that tell it.
 pub const LIMIT: &str = "webhook_host";
 
@@ -26,9 +47,21 @@ pub struct ToyLine {
     pub when: &'static [&'static str],
 }
 
+/// What the catalog says of an operation's scopes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stated {
+    /// `lines`.
+    Lines,
+    /// `needs: none`
+    NoneNeeded,
+    /// `needs: unknown`
+    Unknown,
+}
+
 pub struct ToyOperation {
     pub id: &'static str,
     pub guards: &'static [&'static str],
+    pub stated: Stated,
     pub lines: &'static [ToyLine],
     /// What its arguments may ask for: each by vocabulary, in the words of `lines`.
     pub extras: &'static [&'static [(&'static str, &'static [&'static str])]],
@@ -37,7 +70,7 @@ pub struct ToyOperation {
 }
 
 const fn plain(id: &'static str, lines: &'static [ToyLine]) -> ToyOperation {
-    ToyOperation { id, guards: &[], lines, extras: &[], tells: false }
+    ToyOperation { id, guards: &[], stated: Stated::Lines, lines, extras: &[], tells: false }
 }
 
 const fn line(vocabulary: &'static str, scopes: &'static [&'static str]) -> ToyLine {
@@ -84,6 +117,10 @@ pub const OPERATIONS: &[ToyOperation] = &[
             ],
         )
     },
+    plain("edit", &[line("classic", &["x:edit"]), line("granular", &["g:b"])]),
+    ToyOperation { stated: Stated::NoneNeeded, ..plain("call", &[]) },
+    ToyOperation { stated: Stated::NoneNeeded, guards: &["gate:admit"], ..plain("admit", &[]) },
+    ToyOperation { stated: Stated::Unknown, ..plain("unstated", &[]) },
 ];
 
 pub struct Toy {
@@ -92,44 +129,18 @@ pub struct Toy {
 }
 
 impl Toy {
+    /// There is one, shared: a property asks for it a thousand times.
     pub fn new() -> Self {
-        let catalog = Arc::new(catalog());
-        Self { catalogs: Arc::new(Catalogs::new([Arc::clone(&catalog)])), catalog }
+        static ONE: LazyLock<Toy> = LazyLock::new(|| {
+            let catalog = Arc::new(catalog());
+            Toy { catalogs: Arc::new(Catalogs::new([Arc::clone(&catalog)])), catalog }
+        });
+        Self { catalog: Arc::clone(&ONE.catalog), catalogs: Arc::clone(&ONE.catalogs) }
     }
 }
 
 fn id(name: &str) -> ScopeId {
     ScopeId::new(SCOPES.iter().position(|scope| *scope == name).unwrap()).unwrap()
-}
-
-fn scope(name: &str) -> Scope {
-    // The chain is short: two steps close it.
-    let follow = |names: Vec<&'static str>, up: bool| -> Vec<&'static str> {
-        let step = |name: &str| -> Vec<&'static str> {
-            IMPLIES
-                .iter()
-                .filter(|(a, b)| if up { *b == name } else { *a == name })
-                .map(|(a, b)| if up { *a } else { *b })
-                .collect()
-        };
-        let one: Vec<_> = names.iter().flat_map(|name| step(name)).collect();
-        let two: Vec<_> = one.iter().flat_map(|name| step(name)).collect();
-        [names, one, two].concat()
-    };
-    let own = SCOPES.iter().find(|one| **one == name).copied().unwrap();
-    let set = |names: Vec<&str>| -> ScopeSet { names.into_iter().map(id).collect() };
-    let class = match name {
-        "gate:call" => ScopeClass::Call,
-        "gate:deliver" | "gate:mint" => ScopeClass::Guard,
-        _ => ScopeClass::Vendor,
-    };
-    Scope {
-        name: name.into(),
-        class,
-        vocabularies: VocabularySet::ALL,
-        down: set(follow(vec![own], false)),
-        up: set(follow(vec![own], true)),
-    }
 }
 
 fn operation(toy: &ToyOperation) -> Operation {
@@ -151,7 +162,11 @@ fn operation(toy: &ToyOperation) -> Operation {
         id: toy.id.into(),
         method: http::Method::GET,
         template: format!("/{}", toy.id).into(),
-        needs: Needs::Lines(vocabularies.filter(|one| !one.lines.is_empty()).collect()),
+        needs: match toy.stated {
+            Stated::Lines => Needs::Lines(vocabularies.filter(|one| !one.lines.is_empty()).collect()),
+            Stated::NoneNeeded => Needs::None { why: "toy".into() },
+            Stated::Unknown => Needs::Unknown,
+        },
         guards: toy.guards.iter().map(|guard| id(guard)).collect(),
         all_scopes: toy.lines.iter().flat_map(|line| line.scopes).chain(toy.guards).map(|scope| id(scope)).collect(),
         extra_scopes: toy.extras.iter().flat_map(|extra| *extra).flat_map(|(_, of)| *of).map(|one| id(one)).collect(),
@@ -186,39 +201,39 @@ fn extra(by_vocabulary: &[(&str, &[&str])]) -> Extra {
     Extra { by_vocabulary: by_vocabulary.iter().map(one).collect() }
 }
 
-pub fn catalog() -> Catalog {
-    let project = ContainerKind {
-        name: "project".into(),
-        id: Some(Pattern::new("[0-9]+").unwrap()),
-        key: Some(Pattern::new("[A-Za-z]+").unwrap()),
-        fold: Fold::Upper,
-        within: None,
-        lookup: None,
-        lookup_id: None,
+/// Scopes, containers and kinds of credentials, as a file would say it.
+fn written() -> String {
+    let list =
+        |all: Vec<&str>| format!("[{}]", all.iter().map(|one| format!("'{one}'")).collect::<Vec<_>>().join(", "));
+    let second = |all: &[(&'static str, &'static str)], first: &str| {
+        list(all.iter().filter(|(one, _)| *one == first).map(|(_, other)| *other).collect())
     };
-    let person = CredentialKind { name: "person".into(), vocabularies: VocabularySet::ALL, actor: ActorRule::Evidence };
+    let vocabularies = list(VOCABULARIES.to_vec());
+    let scopes = SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| {
+        let (implies, same) = (second(IMPLIES, name), second(SAME, name));
+        format!("  - {{name: '{name}', vocabularies: {vocabularies}, implies: {implies}, same_as: {same}}}\n")
+    });
+    let containers = CONTAINERS.iter().map(|(name, within)| {
+        let within = within.map(|outer| format!(", within: {outer}")).unwrap_or_default();
+        format!("  - {{name: {name}, id: '[0-9]+', key: '[A-Za-z]+', fold: upper{within}}}\n")
+    });
+    format!(
+        "version: 1\nproduct: toy\nrelease: '1'\ndialect: problem\nvocabularies: {vocabularies}\nvariants: {}\n\
+         kinds:\n  - {{name: person, vocabularies: {vocabularies}, actor: evidence}}\n\
+         containers:\n{}scopes:\n{}operations: []\n",
+        list(VARIANTS.to_vec()),
+        containers.collect::<String>(),
+        scopes.collect::<String>()
+    )
+}
+
+pub fn catalog() -> Catalog {
+    let text = written();
+    let catalog = Catalog::parse(Source { path: Path::new("toy.yaml"), text: &text }, None).unwrap();
+    assert!(catalog.scopes.iter().map(|scope| &*scope.name).eq(SCOPES.iter().copied()));
     Catalog {
-        product: "toy".into(),
-        release: "1".into(),
-        dialect: DialectName::Problem,
-        digest: String::new(),
-        tokens: TokenPlaces::default(),
-        tenant_arguments: Box::default(),
-        containers: Box::new([project]),
-        vocabularies: VOCABULARIES.iter().map(|name| (*name).into()).collect(),
-        scopes: SCOPES.iter().map(|name| scope(name)).collect(),
-        kinds: Box::new([person]),
-        variants: VARIANTS.iter().map(|name| (*name).into()).collect(),
         operations: OPERATIONS.iter().map(operation).collect(),
-        links: links::Links::default(),
-        lookups: Box::default(),
         limits: Box::new([Limit { name: LIMIT.into(), why: "toy".into(), reading: LimitReading::UrlHost }]),
-        jobs: Box::default(),
-        evaluators: Box::default(),
-        gate_call: id("gate:call"),
-        gate_mint: id("gate:mint"),
-        vendor_scopes: SCOPES.iter().filter(|name| !name.starts_with("gate:")).map(|name| id(name)).collect(),
-        tenant_bases: Box::default(),
-        matcher: matcher::Matcher::default(),
+        ..catalog
     }
 }
