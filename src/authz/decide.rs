@@ -5,6 +5,8 @@ mod asking;
 mod changed;
 mod explain;
 mod job;
+#[cfg(test)]
+mod judged;
 mod named;
 mod redirect;
 mod shown;
@@ -26,7 +28,7 @@ use super::identity::{
 };
 use super::jobs::AskedJob;
 use super::judge::{
-    Mode, Question, Refused, RuleKind, RuleRef, any_revocation_reaches, held_scopes, passes, passes_enforced, refusal,
+    Mode, Question, Refused, RuleKind, RuleRef, held_scopes, passes, passes_enforced, passes_observed, refusal,
     shadowing,
 };
 use super::looked_up::LookedUp;
@@ -50,6 +52,8 @@ pub use explain::{Asked, ExplainedVocabulary, Explanation, TouchedWords, Verdict
 pub use job::starting;
 #[cfg(test)]
 pub(in crate::authz) use job::{kept, with_job};
+#[cfg(test)]
+pub(in crate::authz) use judged::{Judging, judged};
 pub use named::{NamedIds, named_ids};
 pub use redirect::{FOLLOWED_MAX, Passage, Redirect, decide_redirect};
 pub use shown::{NamedInRequest, ShownContainers, shown_containers};
@@ -715,12 +719,7 @@ impl<'c> Case<'c> {
     #[inline(never)]
     fn refused(&self, question: &Question<'_>, who: Who, observed: bool) -> Result<Option<Box<Denial>>, Box<Denial>> {
         let Some(refused) = refusal(question, Mode::Enforced) else { return Ok(None) };
-        let stated = question.is_stated();
-        // What no catalog states reaches the whole tenant with every scope: any revocation takes some of it.
-        let lifted = match stated {
-            true => refused.for_want_of_grant && passes(question, Mode::WithEverythingGranted),
-            false => !any_revocation_reaches(question),
-        };
+        let lifted = passes_observed(question);
         let denial = Box::new(self.denial(question, who, &refused));
         if observed && lifted { Ok(Some(denial)) } else { Err(denial) }
     }

@@ -81,8 +81,6 @@ impl Mode<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub reason: Reason,
-    /// Refused merely for want of a grant: what `observe` lets pass.
-    pub for_want_of_grant: bool,
     pub rule: Option<RuleRef>,
     /// Scopes that are missing or taken.
     pub needed: Vec<ScopeId>,
@@ -160,8 +158,26 @@ pub fn refusal(question: &Question<'_>, mode: Mode<'_>) -> Option<Refused> {
     (!passes(question, mode)).then(|| reason::find(question, mode))
 }
 
+/// Whether a request that is refused passes where it is observed: as if one more grant gave every scope and guard. What no
+/// catalog states reaches the whole tenant with every scope: any revocation takes some of it.
+pub fn passes_observed(question: &Question<'_>) -> bool {
+    if question.is_stated() {
+        return passes(question, Mode::WithEverythingGranted);
+    }
+    // Where only what its arguments ask for is not stated, the credential must be able to use the rest.
+    let is_usable = match question.operation().map(|operation| &operation.needs) {
+        None | Some(Needs::Unknown) => true,
+        Some(Needs::None { .. } | Needs::Lines(_)) => {
+            let limits = question.touched.limits.clone();
+            let touched = Touched { reach: Reach::Tenant, extras: ExtraMask::NONE, limits, ..*question.touched };
+            passes(&Question { touched: &touched, ..*question }, Mode::WithEverythingGranted)
+        }
+    };
+    is_usable && !any_revocation_reaches(question)
+}
+
 /// Whether any enforced revocation reaches the caller, whatever it takes and wherever.
-pub fn any_revocation_reaches(question: &Question<'_>) -> bool {
+fn any_revocation_reaches(question: &Question<'_>) -> bool {
     question.rules().any(|rules| {
         let revocations = rules.linked.part.revocations.iter().filter(|revocation| !revocation.shadow);
         revocations.into_iter().any(|revocation| rules.terms_met(revocation, question))

@@ -11,13 +11,7 @@ use crate::authz::touch::{ContainerName, ContainerRef, Reach};
 
 /// The reason of a request that does not pass.
 pub(super) fn find(question: &Question<'_>, mode: Mode<'_>) -> Refused {
-    let unknown = Refused {
-        reason: Reason::UnknownOperation,
-        for_want_of_grant: false,
-        rule: None,
-        needed: Vec::new(),
-        container: None,
-    };
+    let unknown = Refused { reason: Reason::UnknownOperation, rule: None, needed: Vec::new(), container: None };
     let Some(operation) = question.operation() else { return unknown };
     match &operation.needs {
         Needs::Unknown => unknown,
@@ -64,7 +58,6 @@ fn by_revocation(question: &Question<'_>, operation: &Operation, taken: &Taken, 
     };
     Some(Refused {
         reason,
-        for_want_of_grant: false,
         rule: rules.reference(RuleKind::Revocation, revocation.line),
         needed: bearing.iter().filter(|scope| taken.takes(*scope)).collect(),
         container,
@@ -179,7 +172,7 @@ fn by_want(question: &Question<'_>, operation: &Operation, taken: &Taken, mode: 
         true => line.to_vec(),
         false => missing.into_iter().filter(|scope| want(question, *scope).stage == first.stage).collect(),
     };
-    Refused { reason: first.reason, for_want_of_grant: true, rule: first.rule, needed, container: first.container }
+    Refused { reason: first.reason, rule: first.rule, needed, container: first.container }
 }
 
 /// The lines of the first variant that fails; where the credential can use none, those it would need another for.
