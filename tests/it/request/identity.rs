@@ -14,6 +14,8 @@ use sha2::Sha256;
 
 use super::*;
 
+mod evidence;
+
 const NOW_S: i64 = NOW_MS / 1000;
 const CONNECT_SECRET: &[u8] = b"a shared secret of this installation";
 
