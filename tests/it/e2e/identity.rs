@@ -324,3 +324,54 @@ fn a_secret_file_is_read_again_when_it_changes() {
         gate.ask(&Ask::get(ISSUE).bearer(&key())).reason() == Some("upstream_unreachable")
     });
 }
+
+/// `jira/gantt` by its Connect token, and by tokens of two users.
+fn gantt_and_users(rules: &str) -> Gate {
+    let policy = format!(
+        "version: 1\napp: jira/gantt\nname: Gantt\ncontact: it@example.com\ninstallations:\n  - tenant: acme\n    credentials:\n      \
+         - {{method: connect_jwt, kind: connect, client_key: gantt, secret: {{file: secrets/gantt}}}}\n      \
+         - {{method: token, kind: oauth, user: '557058:dana', sha256: sha256(dana-token)}}\n      \
+         - {{method: token, kind: oauth, user: '557058:lee', sha256: sha256(lee-token)}}\n{rules}"
+    );
+    let group = "version: 1\ngroup: agents\ntenant: acme\nusers: ['557058:dana']\n";
+    let setup = Setup::jira().policy("gantt.yaml", &policy).policy("agents.yaml", group);
+    setup.file("secrets/gantt", jwt::SECRET).gate("identify", "[token, connect_jwt]").start()
+}
+
+/// A Connect token whose `sub` names a user: who wrote it is the app.
+fn signed_for(user: &str) -> Ask {
+    let claims = jwt::claims("gantt", 180, &format!("GET&{ISSUE}&"));
+    let claims = format!(r#"{},"sub":"{user}"}}"#, claims.trim_end_matches('}'));
+    Ask::get(ISSUE).with("authorization", &format!("JWT {}", jwt::sign(jwt::HEADER, &claims, jwt::SECRET)))
+}
+
+#[test]
+fn the_subject_of_a_connect_token_proves_no_user() {
+    let scopes = "scopes: [READ, read:jira-work], actors: [app, user], in: all";
+    let by_user = |token: &str| Ask::get(ISSUE).bearer(token);
+    for users in ["{ids: ['557058:dana']}", "{groups: [agents]}"] {
+        // In a grant the condition is unmet.
+        let gate = gantt_and_users(&format!("grants: [{{{scopes}, users: {users}}}]\n"));
+        gate.passes(&by_user("dana-token"));
+        gate.refuses(&by_user("lee-token"), "user_not_allowed");
+        for caller in [signed_for("557058:dana"), signed_for("557058:lee"), signed("GET", ISSUE)] {
+            gate.refuses(&caller, "user_not_allowed");
+        }
+
+        // In a revocation it is met.
+        let taken = format!(
+            "grants: [{{{scopes}}}]\nrevocations: [{{scopes: [READ, read:jira-work], users: {users}, in: all, reason: SEC-2}}]\n"
+        );
+        let gate = gantt_and_users(&taken);
+        gate.passes(&by_user("lee-token"));
+        gate.refuses(&by_user("dana-token"), "scope_revoked");
+        for caller in [signed_for("557058:lee"), signed_for("557058:dana"), signed("GET", ISSUE)] {
+            gate.refuses(&caller, "scope_revoked");
+        }
+    }
+    // Without the condition `sub` changes nothing.
+    let gate = gantt_and_users(&format!("grants: [{{{scopes}}}]\n"));
+    gate.passes(&signed_for("557058:lee"));
+    let line = gate.log.line(1);
+    assert_eq!((&line["actor"], &line["user"]), (&"app".into(), &serde_json::Value::Null));
+}

@@ -606,12 +606,78 @@ fn an_observed_installation_passes_for_want_of_a_grant_only_and_says_so() {
 }
 
 fn in_a_week() -> String {
-    let at = time::OffsetDateTime::now_utc() + time::Duration::days(7);
+    in_hours(7 * 24)
+}
+
+/// Hours from now, as a policy writes it.
+fn in_hours(hours: i64) -> String {
+    let at = time::OffsetDateTime::now_utc() + time::Duration::hours(hours);
     at.format(&time::format_description::well_known::Rfc3339).expect("a time")
 }
 
+const HOUR_MS: i64 = 3_600_000;
+
+/// Long before anything began.
+const YEARS_AGO_MS: i64 = -10 * 365 * 24 * HOUR_MS;
+
 #[test]
-fn what_has_ended_stays_ended() {
+fn what_has_ended_or_begun_stays_so_over_a_backward_step_of_the_clock() {
+    let (hour, two) = (in_hours(1), in_hours(2));
+    let gate = tracker(&format!(
+        "grants:\n  - {{scopes: [read:jira-work], actors: [app], in: all, valid: {{until: '{hour}'}}}}\n  \
+         - {{scopes: [write:jira-work], actors: [app], in: {{project: [PROJ]}}}}\n  \
+         - {{scopes: ['manage:jira-configuration'], actors: [app], in: all, valid: {{from: '{hour}', until: '{two}'}}}}\n\
+         revocations: [{{scopes: [write:jira-work], in: all, valid: {{from: '{hour}'}}, reason: SEC-1}}]\n"
+    ));
+    let clock = |offset_ms| gate.running().live.set_clock_offset_ms(offset_ms);
+    let configure = || Ask::get("/rest/api/3/configuration/timetracking").bearer("tracker");
+    gate.passes(&get(&issue("PROJ-1")));
+    gate.passes(&edit("PROJ-1"));
+    gate.refuses(&configure(), "not_yet_valid");
+    clock(YEARS_AGO_MS);
+    gate.passes(&get(&issue("PROJ-1")));
+    gate.passes(&edit("PROJ-1"));
+
+    clock(HOUR_MS + 60_000);
+    gate.passes(&configure());
+    gate.refuses(&get(&issue("PROJ-1")), "expired");
+    gate.refuses(&edit("PROJ-1"), "scope_revoked");
+    let generation = gate.running().live.load().generation;
+    for offset_ms in [HOUR_MS - 60_000, 0, -HOUR_MS, YEARS_AGO_MS] {
+        clock(offset_ms);
+        gate.refuses(&get(&issue("PROJ-1")), "expired");
+        gate.refuses(&edit("PROJ-1"), "scope_revoked");
+    }
+    assert_eq!(gate.running().live.load().generation, generation, "it was the clock alone");
+    clock(3 * HOUR_MS);
+    gate.refuses(&configure(), "expired");
+    clock(HOUR_MS + 60_000);
+    gate.refuses(&configure(), "expired");
+    // What is read anew is judged by the same clock.
+    let rules = format!("grants: [{{scopes: [read:jira-work], actors: [app], in: all, valid: {{until: '{two}'}}}}]\n");
+    gate.write_policy("tracker.yaml", &jira_app("tracker", "oauth", &rules));
+    crate::support::upstream::wait_until("the new file to be in force", || {
+        gate.running().live.load().generation > generation
+    });
+    gate.refuses(&get(&issue("PROJ-1")), "expired");
+}
+
+#[test]
+fn a_token_that_has_run_out_stays_so_over_a_backward_step_of_the_clock() {
+    let gate = gantt("grants: [{scopes: [READ], actors: [app], in: all}]\n");
+    let clock = |offset_ms| gate.running().live.set_clock_offset_ms(offset_ms);
+    let asked = signed("GET", &issue("PROJ-1"));
+    gate.passes(&asked);
+    clock(HOUR_MS);
+    gate.refuses(&asked, "unidentified");
+    for offset_ms in [0, YEARS_AGO_MS] {
+        clock(offset_ms);
+        gate.refuses(&asked, "unidentified");
+    }
+}
+
+#[test]
+fn a_grant_outside_its_time_gives_nothing() {
     let gate =
         tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all, valid: {until: 2021-01-01T00:00:00Z}}]\n");
     let answer = gate.refuses(&get(&issue("PROJ-1")), "expired");
