@@ -6,13 +6,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::*;
-use crate::support::upstream::wait_until;
+use crate::support::gate::{Ask, Gate, Setup, connect};
+use crate::support::upstream::{Reply, StubUpstream, wait_until};
 
 /// Long enough for a loaded machine; nothing waits for it when all goes well.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -25,7 +27,18 @@ struct Served {
 
 impl Served {
     fn start(folder: &Path) -> Self {
-        let mut command = command(folder, &["serve"]);
+        Self::of(command(folder, &["serve"]))
+    }
+
+    /// As a [`Setup`] was laid.
+    fn laid(gate: &Gate) -> Self {
+        let served = Self::of(command(gate.folder.path(), &["serve", "--config", "scopegate.yaml"]));
+        let health = served.health();
+        wait_until("the gate to be ready", || is_ready(health));
+        served
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (send, lines) = channel();
         let errors = BufReader::new(child.stderr.take().unwrap());
@@ -35,16 +48,31 @@ impl Served {
 
     /// Where the health listener is, as the log says.
     fn health(&self) -> SocketAddr {
+        self.address("health listens")
+    }
+
+    fn address(&self, message: &str) -> SocketAddr {
+        self.event(message)["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The next event with this message.
+    fn event(&self, message: &str) -> Value {
         let end = Instant::now() + DEADLINE;
         let mut told = String::new();
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "health listens" {
-                return event["address"].as_str().unwrap().parse().unwrap();
+            if event["message"] == message {
+                return event;
             }
             told.push_str(&line);
+            told.push('\n');
         }
-        panic!("no health listener: {told}");
+        panic!("nobody says {message:?}: {told}");
+    }
+
+    /// Sends a signal.
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
 }
 
@@ -53,6 +81,10 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn is_ready(health: SocketAddr) -> bool {
+    answer(TcpStream::connect(health).unwrap(), "GET /readyz", "").0 == 200
 }
 
 /// Status and body of the answer to a request without keep-alive.
@@ -102,7 +134,7 @@ fn what_the_repository_ships_starts_in_a_folder_that_holds_nothing_else() {
     let folder = checkout();
     let gate = Served::start(folder.path());
     let health = gate.health();
-    wait_until("the gate to be ready", || answer(TcpStream::connect(health).unwrap(), "GET /readyz", "").0 == 200);
+    wait_until("the gate to be ready", || is_ready(health));
     let mode = fs::metadata(folder.path().join("state")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "state/ is the gate's own");
 
@@ -199,4 +231,78 @@ fn the_folder_of_a_gates_own_socket_is_not_made() {
 fn an_admin_listener_without_its_token_says_which_line_wants_it() {
     let folder = small("127.0.0.1:0", "admin: {listen: '127.0.0.1:0', token: {file: ../token}}\n");
     does_not_start(folder.path(), &["admin, token config/../token", "config/scopegate.yaml:11", "a random text"]);
+}
+
+/// `jira/tracker` with one token.
+fn tracker_policy() -> &'static str {
+    "version: 1\napp: jira/tracker\nname: Tracker\ncontact: it@example.com\ninstallations:\n  - tenant: acme\n    \
+     credentials: [{method: token, kind: oauth, sha256: sha256(tracker)}]\n\
+     grants: [{scopes: [read:jira-work], actors: [app], in: all}]\n"
+}
+
+#[test]
+fn a_gate_that_is_told_to_end_is_not_ready_first_and_finishes_what_it_began() {
+    for signal in ["-TERM", "-INT"] {
+        let (release, held) = channel::<()>();
+        let held = Mutex::new(held);
+        let stub = StubUpstream::start(move |seen| {
+            if seen.line().contains("PROJ-7") {
+                let _ = held.lock().unwrap().recv_timeout(DEADLINE);
+            }
+            Reply::ok("ok")
+        });
+        let setup = Setup::jira().top("limits", "{drain_delay: 1500ms, drain_timeout: 30s}");
+        let gate = setup.policy("tracker.yaml", tracker_policy()).laid(stub);
+        let mut served = Served::of(command(gate.folder.path(), &["serve", "--config", "scopegate.yaml"]));
+        let (address, health) = (served.address("gate listens"), served.health());
+        wait_until("the gate to be ready", || is_ready(health));
+        let ask = |key: &str| Ask::get(&format!("/rest/api/3/issue/{key}")).bearer("tracker").text();
+        let mut in_flight = connect(address);
+        in_flight.send(&ask("PROJ-7"));
+        gate.upstream.wait_for(1);
+
+        let told = Instant::now();
+        served.signal(signal);
+        wait_until("readiness to go", || !is_ready(health));
+        // Not ready, and still taking connections: balancers need the time.
+        let mut late = connect(address);
+        late.send(&ask("PROJ-2"));
+        assert_eq!(late.answer().status, 200, "{signal}");
+        wait_until("the listener to close", || TcpStream::connect(address).is_err());
+        assert!(told.elapsed() >= Duration::from_millis(1500), "{signal}: {:?}", told.elapsed());
+        assert_eq!(served.child.try_wait().unwrap(), None, "{signal}: a request is under way");
+        release.send(()).unwrap();
+        let answer = in_flight.answer();
+        assert_eq!((answer.status, &*answer.body), (200, "ok"), "{signal}");
+        while served.lines.recv_timeout(DEADLINE).is_ok() {}
+        assert_eq!(served.child.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(gate.upstream.requests().len(), 2, "{signal}");
+    }
+}
+
+#[test]
+fn a_reload_says_which_cells_changed_in_the_gates_own_log() {
+    let policy = |rules: &str| {
+        format!(
+            "version: 1\napp: slack/assist\nname: Assist\ncontact: it@example.com\ninstallations:\n  - tenant: T024BE7LD\n    \
+             tenant_name: Acme Corp\n    credentials: [{{method: token, kind: user, user: U0DANA, sha256: sha256(xoxp-dana)}}]\n\
+             grants: [{{scopes: ['chat:write'], actors: [app, user], in: all}}]\n{rules}"
+        )
+    };
+    let gate = Setup::slack().policy("assist.yaml", &policy("")).laid(StubUpstream::ok());
+    let served = Served::laid(&gate);
+    let revoked =
+        "revocations: [{scopes: ['chat:write'], actors: [user], in: {channel: [C0EXEC]}, reason: SEC-1142}]\n";
+    gate.write_policy("assist.yaml", &policy(revoked));
+    let event = served.event("slack/assist in T024BE7LD (Acme Corp) loses chat:write in channel C0EXEC, as user");
+    assert_eq!(event["level"], "INFO", "{event}");
+    gate.write_policy("assist.yaml", &policy(""));
+    served.event("slack/assist in T024BE7LD (Acme Corp) gains chat:write in channel C0EXEC, as user");
+    // What people call a channel is said beside its id.
+    gate.write_policy("names.yaml", "version: 1\nnames: slack\ntenant: T024BE7LD\nentries: {C0EXEC: '#exec'}\n");
+    let fewer =
+        policy(revoked).replace("scopes: ['chat:write'], actors: [app, user]", "scopes: ['chat:write'], actors: [app]");
+    gate.write_policy("assist.yaml", &fewer);
+    served.event("slack/assist in T024BE7LD (Acme Corp) loses chat:write everywhere, as user");
+    served.event("slack/assist in T024BE7LD (Acme Corp) loses chat:write in channel C0EXEC (#exec), as user");
 }
