@@ -4,7 +4,7 @@
 mod lint;
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use super::{Answer, Failure, Format, Output};
 use crate::authz::catalog::Catalog;
 use crate::control::folder::{FILE_BYTES_MAX, read};
 use crate::problem::{Problem, file_name, render_alike, render_one, to_json};
+use crate::yaml::{self, node::Value};
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -121,7 +122,8 @@ fn kind_of(path: &Path) -> Kind {
     }
     let Ok(reading) = read::read(path, FILE_BYTES_MAX) else { return Kind::Policy };
     let text = String::from_utf8_lossy(&reading.bytes);
-    let has = |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let keys = keys(path, &text);
+    let has = |key: &str| keys.contains(key);
     match () {
         () if has("overlay") || (has("product") && has("operations")) => Kind::Catalog,
         // Before the configuration: a file of tests may have `gates` too.
@@ -129,6 +131,22 @@ fn kind_of(path: &Path) -> Kind {
         () if has("gates") => Kind::Config,
         () => Kind::Policy,
     }
+}
+
+/// The keys of its documents, however they are written. Of a text that cannot be read, those that begin a line: what is
+/// wrong with it is then told as of such a file.
+fn keys(path: &Path, text: &str) -> BTreeSet<String> {
+    let mut problems = Vec::new();
+    let documents = yaml::read(&file_name(path), text, &mut problems);
+    let mut keys = BTreeSet::new();
+    for document in &documents {
+        let Value::Map(entries) = &document.root.value else { continue };
+        keys.extend(entries.iter().filter_map(|(key, _)| key.text(document.text)).map(str::to_owned));
+    }
+    if !problems.is_empty() {
+        keys.extend(text.lines().filter_map(|line| line.split_once(':')).map(|(key, _)| key.to_owned()));
+    }
+    keys
 }
 
 fn human(loaded: &Loaded, reach: &[reach::Reach], output: &mut Output<'_>) -> std::io::Result<()> {

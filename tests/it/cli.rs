@@ -13,6 +13,7 @@ mod assist;
 mod bundle;
 mod change;
 mod diff;
+mod kinds;
 mod names;
 mod samples;
 mod serve;
