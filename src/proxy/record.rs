@@ -319,7 +319,8 @@ impl Record {
         }
     }
 
-    /// Counts and logs, once. The denials of an app are its requests with the outcome `deny`, reason by reason.
+    /// Counts and logs, once. The denials of an app are its requests with the outcome `deny`, reason by reason. What its caller
+    /// left before it was judged has no outcome: it is logged alone, and what is timed is what is counted.
     fn tell(&mut self, status: Option<StatusCode>) {
         let Some(mut line) = self.line.take() else {
             return;
@@ -329,9 +330,9 @@ impl Record {
         line.status = status.map(|status| status.as_u16()).or(line.status);
         line.duration = now.saturating_duration_since(self.started);
         line.overhead = line.duration.saturating_sub(self.waited);
-        self.recorder.metrics.took(line.duration, line.overhead);
         let app = self.recorder.metrics.app(line.app.as_deref());
         if let Some(outcome) = line.outcome {
+            self.recorder.metrics.took(line.duration, line.overhead);
             app.request(outcome);
         }
         if let (Some(Outcome::Deny), Some(reason)) = (line.outcome, line.reason) {

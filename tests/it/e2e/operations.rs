@@ -94,6 +94,40 @@ fn metrics_have_exactly_these_names() {
     }
 }
 
+#[test]
+fn what_is_timed_is_what_is_counted_whether_the_caller_stays_or_not() {
+    let hangs = |line: &str| line.contains("PROJ-7") || line.contains("10007");
+    let stub = StubUpstream::start(move |seen| if hangs(seen.line()) { Reply::Hang } else { Reply::ok("ok") });
+    let rules = "grants: [{scopes: [read:jira-work], actors: [app], in: {project: [PROJ]}}]\n";
+    let gate = Setup::jira().without("lookups").policy("a.yaml", &jira_app("tracker", "oauth", rules)).before(stub);
+    let get = |key: &str| Ask::get(&format!("/rest/api/3/issue/{key}")).bearer("tracker");
+    gate.passes(&get("PROJ-1"));
+    gate.refuses(&get("OTHER-1"), "container_not_granted");
+    gate.refuses(&Ask::get("/rest/api/3/issue/PROJ-1").bearer("stranger"), "unknown_app");
+    // Permitted, and gone before the answer.
+    let mut impatient = gate.connect();
+    impatient.send(&get("PROJ-7").text());
+    gate.upstream.wait_for(2);
+    drop(impatient);
+    // Gone while the product is asked where the issue lies: it was never judged.
+    let mut unjudged = gate.connect();
+    unjudged.send(&get("10007").text());
+    gate.upstream.wait_for(3);
+    drop(unjudged);
+
+    let lines = gate.log.lines(5);
+    let count = |outcome: &str| lines.iter().filter(|line| line["outcome"] == outcome).count();
+    assert_eq!((count("permit"), count("deny"), count("gone")), (2, 2, 1), "{lines:?}");
+    let text = gate.health("/metrics").body;
+    let requests = text.lines().filter(|line| line.starts_with("scopegate_requests_total{"));
+    let requests = requests.map(|line| line.rsplit_once(' ').expect("a value").1.parse::<f64>().expect("a number"));
+    assert_eq!(requests.sum::<f64>(), 4.0, "{text}");
+    for histogram in ["scopegate_request_seconds_count", "scopegate_overhead_seconds_count"] {
+        assert_eq!(gate.metric(&format!(r#"{histogram}{{gate="jira"}}"#)), 4.0);
+    }
+    assert_eq!(gate.upstream.requests().len(), 3);
+}
+
 /// Sent at once on one connection, so that ten thousand take no time.
 const BATCH: usize = 50;
 
