@@ -259,7 +259,15 @@ fn the_samples_fit_the_schemas() {
 #[test]
 fn the_built_in_catalogs_fit_the_schema() {
     let catalog = schema(SchemaKind::Catalog);
-    for name in ["jira.yaml", "jira.overlay.yaml", "slack.yaml", "slack.overlay.yaml"] {
+    let entries = std::fs::read_dir("config/catalogs").unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    let of_product = |product: &str| [format!("{product}.overlay.yaml"), format!("{product}.yaml")];
+    let products = scopegate::authz::catalog::builtin::products();
+    let mut expected: Vec<String> = products.flat_map(|(product, _)| of_product(product)).collect();
+    expected.sort();
+    assert_eq!((names.len(), &names), (10, &expected));
+    for name in &names {
         let text = std::fs::read_to_string(Path::new("config/catalogs").join(name)).unwrap();
         for document in json_documents(&text) {
             fits(&catalog, &catalog, &document, name).unwrap();
