@@ -240,6 +240,7 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
         fleet,
         hints: reloader.hints(Origin::Override),
         try_out: reloader.try_out(),
+        holder: reloader.holder(),
         force,
         fence: workers.fence.clone(),
         journal: kept.journal(),

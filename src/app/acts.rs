@@ -27,8 +27,8 @@ use crate::control::folder::Hints;
 use crate::control::journal::Journal;
 use crate::control::journal::author::Author;
 use crate::control::overrides::{NotWritten, Overrides, random};
-use crate::control::reload::TryOut;
 use crate::control::reload::force::{Force, InForce, Standing};
+use crate::control::reload::{Holder, TryOut};
 use crate::control::usage;
 use crate::live::{Live, unix_ms};
 use crate::proxy::worker::Fence;
@@ -46,6 +46,7 @@ pub(super) struct Desk {
     pub(super) fleet: Option<Fleet>,
     pub(super) hints: Vec<Arc<Hints>>,
     pub(super) try_out: TryOut,
+    pub(super) holder: Holder,
     pub(super) force: Force,
     pub(super) fence: Fence,
     /// `None`: there is no state folder.
@@ -130,7 +131,7 @@ impl Desk {
         {
             // It would stand there for ever and do nothing.
             let id = draft.act.id.clone();
-            self.blocking(move |overrides| overrides.remove(&id)).await?;
+            self.remove(id).await?;
             let help = "nothing was changed";
             return Err(AdminError::Refused(Box::new(Refused::new(RefusedCode::Unsound, why.clone(), help))));
         }
@@ -165,7 +166,7 @@ impl Desk {
             return Ok(done);
         }
         let id = act.id.clone();
-        let removed = self.blocking(move |overrides| overrides.remove(&id)).await;
+        let removed = self.remove(id).await;
         self.kept_signed(&act.id, None, removed).await?;
         let in_force = self.in_force(&act.id, &Wanted::Gone).await;
         self.finish(&mut done, in_force, began, &before).await;
@@ -352,6 +353,18 @@ impl Desk {
             let help = "write `overrides: state/overrides/` in the configuration";
             AdminError::Refused(Box::new(Refused::new(RefusedCode::Order, "this gate has no `overrides`", help)))
         })
+    }
+
+    /// Whoever removes a file by hand waits until its folder has stood still; what is said here is known to be meant.
+    async fn remove(&self, id: ActId) -> Result<(), AdminError> {
+        let holder = self.holder.clone();
+        self.blocking(move |overrides| {
+            let removed = overrides.remove(&id);
+            // Where it is there all the same, nothing comes of it.
+            holder.tell(vec![(overrides.file(&id).into(), None)]);
+            removed
+        })
+        .await
     }
 
     /// The disk is waited for on a thread of its own.

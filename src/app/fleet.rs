@@ -46,6 +46,7 @@ pub(super) fn split(
     let around = Around {
         force: force.clone(),
         try_out: reloader.try_out(),
+        holder: reloader.holder(),
         hints: reloader.hints(Origin::Override),
         metrics: Arc::clone(metrics),
         refusals,

@@ -23,7 +23,7 @@ pub use hints::Hints;
 pub use read::{Stamp, Unreadable};
 pub use scan::{Folder, Hinted, Verify};
 pub use settle::{SETTLE, Settle};
-pub use walk::Untold;
+pub use walk::{Root, Untold};
 pub use watch::{Seen, Settings, Watching, spawn, spawn_with};
 
 use crate::problem::Problem;
@@ -82,6 +82,8 @@ pub struct Scan {
     pub problems: Arc<[Problem]>,
     /// Why the folder as a whole cannot be told; then nothing changed and the last state stands.
     pub untold: Option<Untold>,
+    /// The folder that was read, last if not in this look.
+    pub root: Option<Root>,
     /// Files known now, readable or not.
     pub files: usize,
     /// Files and subfolders that are there and cannot be read.

@@ -6,6 +6,7 @@
 
 mod dropped;
 pub mod force;
+mod held;
 mod kept;
 pub mod named;
 mod observed;
@@ -35,6 +36,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::problem::{At, Problem, file_name};
 use force::Force;
+pub use held::Said;
 use writer::Writer;
 
 /// A folder that is being written when the gate starts may be broken for that moment only: its problems count once it
@@ -105,6 +107,8 @@ enum Event {
         changes: Vec<(Arc<Path>, Content)>,
         answer: SyncSender<Vec<Fault>>,
     },
+    /// What is said of acts beside their files.
+    Held(Vec<Said>),
     /// What names in the policy stand for, as the product said.
     Pinned(Vec<pinned::Told>),
     Stop,
@@ -138,6 +142,18 @@ impl TryOut {
         let (answer, judged) = sync_channel(1);
         self.0.send(Event::Judge { changes, answer }).ok()?;
         judged.recv().ok()
+    }
+}
+
+/// Tells the writer which acts of a fleet hold, and which of a folder's acts are taken back. Cheap to clone; nobody hears it
+/// once the writer is gone.
+#[derive(Debug, Clone)]
+pub struct Holder(SyncSender<Event>);
+
+impl Holder {
+    /// Blocks until the writer has room for it. It is in force once [`Force`] says so.
+    pub fn tell(&self, said: Vec<Said>) {
+        tell(&self.0, Event::Held(said));
     }
 }
 
@@ -198,6 +214,11 @@ impl Reloader {
         TryOut(self.events.clone())
     }
 
+    /// For the session of a fleet, and for whoever takes acts back.
+    pub fn holder(&self) -> Holder {
+        Holder(self.events.clone())
+    }
+
     /// Looks at all folders now, without waiting for inotify or the next poll.
     pub fn look(&self) {
         self.watching.iter().for_each(|(_, watching)| watching.hints().tree());
@@ -240,6 +261,7 @@ fn run(mut writer: Writer, inbox: Receiver<Event>, secrets_moved: &AtomicBool) {
                     let _ = answer.send(writer.faults(changes));
                 });
             }
+            Ok(Event::Held(said)) => writer.guarded(|writer| writer.hold(said)),
             Ok(Event::Pinned(told)) => writer.guarded(|writer| writer.pinned(&told)),
             Ok(Event::Secrets) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -274,10 +296,10 @@ fn first_look(settings: &Settings, writer: &mut Writer) -> Result<Vec<(Origin, F
                 // An override in the middle of its rename is there a moment later; nothing is permitted without it.
                 Origin::Override => whole = !scan.in_flux,
             }
-            writer.take(*origin, scan);
+            writer.take(*origin, scan, false);
         }
         let problems = writer.fit();
-        if whole && !problems.iter().any(Problem::is_error) {
+        if whole && !problems.iter().any(|problem| problem.is_error() && !is_copy(settings, problem)) {
             writer.start(settled);
             return Ok(folders);
         }
@@ -286,6 +308,13 @@ fn first_look(settings: &Settings, writer: &mut Writer) -> Result<Vec<(Origin, F
         }
         std::thread::sleep(START_LOOK);
     }
+}
+
+/// What is wrong with a fleet's act on this disk keeps no gate from starting: its session finds that not all that was known is
+/// there, so that the gate is not ready before it has read the bucket, and then the copy is put right.
+fn is_copy(settings: &Settings, problem: &Problem) -> bool {
+    let is_below = |folder: &PathBuf| problem.file.starts_with(folder) && *problem.file != **folder;
+    settings.acts_are_shared && settings.overrides.as_ref().is_some_and(is_below)
 }
 
 /// Prometheus counts in seconds.

@@ -12,6 +12,7 @@ mod acts;
 mod bucket;
 mod cluster;
 mod config;
+mod copy;
 mod differ;
 mod killed;
 mod latency;

@@ -9,6 +9,8 @@
 )]
 
 mod cells;
+mod held;
+mod kept;
 mod samples;
 mod torture;
 pub mod world;

@@ -1,4 +1,5 @@
-//! What the bucket says, on the disk: judged by the one loader first, then written whole. It blocks.
+//! What the bucket says, on the disk and in force: judged by the one loader first, then written whole, then told to the loader,
+//! which does not hang on the file. It blocks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +10,7 @@ use super::known::{Digest, Step, digest};
 use crate::acts::{Act, ActId};
 use crate::authz::policy::store::Content;
 use crate::control::overrides::{NotWritten, Overrides};
-use crate::control::reload::TryOut;
+use crate::control::reload::{Holder, Said, TryOut};
 
 /// How often parts of a batch are judged until each act is kept out for itself alone. What is left then is judged by the
 /// part: of a flood of broken acts some sound ones are refused as well, and tried again when the policy changes.
@@ -59,12 +60,14 @@ pub struct Applied {
     pub removed: Vec<ActId>,
     pub refused: Vec<(Act, String)>,
     pub expect: BTreeMap<ActId, Expect>,
+    /// What the loader was told.
+    pub told: Vec<Said>,
     /// The disk did not take this much; it is tried again.
     pub failed: Option<String>,
 }
 
 /// Carries the last step of each act out.
-pub fn apply(steps: Vec<Step>, overrides: &Overrides, try_out: &TryOut) -> Applied {
+pub fn apply(steps: Vec<Step>, overrides: &Overrides, (try_out, holder): (&TryOut, &Holder)) -> Applied {
     let mut last: BTreeMap<ActId, Step> = BTreeMap::new();
     for step in steps {
         let id = match &step {
@@ -85,6 +88,7 @@ pub fn apply(steps: Vec<Step>, overrides: &Overrides, try_out: &TryOut) -> Appli
         }
     }
     applied.write(to_write, overrides, try_out);
+    holder.tell(applied.told.clone());
     applied
 }
 
@@ -99,15 +103,20 @@ impl Applied {
             }
         };
         match written {
-            Ok(()) => drop(self.expect.insert(act.id.clone(), Expect::Text(digest(&act.text)))),
+            Ok(()) => self.holds(&act, overrides),
             Err(error) => self.failed = Some(error.to_string()),
         }
     }
 
-    /// Where the whole folder was deleted it is made: without one the loader leaves everything in force.
+    fn holds(&mut self, act: &Act, overrides: &Overrides) {
+        self.expect.insert(act.id.clone(), Expect::Text(digest(&act.text)));
+        self.told.push((overrides.file(&act.id).into(), Some(Arc::clone(&act.text))));
+    }
+
     fn remove(&mut self, id: ActId, overrides: &Overrides) {
-        match overrides.make_folder().and_then(|()| overrides.remove(&id)) {
+        match overrides.remove(&id) {
             Ok(()) | Err(NotWritten::NoSuchAct(_)) => {
+                self.told.push((overrides.file(&id).into(), None));
                 self.expect.insert(id.clone(), Expect::Gone);
                 self.removed.push(id);
             }
@@ -138,7 +147,7 @@ impl Applied {
         for act in sorted.fit {
             match overrides.mirror(&act) {
                 Ok(()) => {
-                    self.expect.insert(act.id.clone(), Expect::Text(digest(&act.text)));
+                    self.holds(&act, overrides);
                     self.written.push(act);
                 }
                 Err(error) => self.failed = Some(error.to_string()),
@@ -286,6 +295,8 @@ mod tests {
         let same = || {
             let mut applied = Applied::default();
             applied.keep(held.clone(), &overrides);
+            let told = applied.told.iter().all(|(_, text)| text.as_ref() == Some(&held.text));
+            assert!(told && applied.told.len() == applied.expect.len());
             (applied.failed, applied.expect.into_values().collect::<Vec<_>>())
         };
         let there = || (None, vec![Expect::Text(digest(&held.text))]);
@@ -309,6 +320,6 @@ mod tests {
         let mut applied = Applied::default();
         applied.remove(act("").id, &overrides);
         assert_eq!((applied.failed, applied.removed), (None, vec![act("").id]));
-        assert!(overrides.folder().is_dir(), "the loader says of a folder that is not there that everything stands");
+        assert_eq!(applied.told, [(overrides.file(&act("").id).into(), None)], "the loader hears it from nobody else");
     }
 }

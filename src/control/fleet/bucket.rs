@@ -21,7 +21,6 @@ use tokio::time::timeout;
 
 use super::entry::{Entry, Key, Op, VALUE_BYTES_MAX};
 use super::tls;
-use crate::acts::ActId;
 use crate::config::model::{self, Login};
 
 /// For a connection to one server, TLS and login together. All are tried, in an order drawn anew each time.
@@ -62,8 +61,6 @@ pub enum Lost {
     Copies { read: usize, of: usize, why: String },
     #[error("what another gate has does not come: all is read anew")]
     Lacking,
-    #[error("somebody took the act {0} away from this gate's copy of the bucket: all is read anew")]
-    Copy(ActId),
 }
 
 /// Why a value was not written.

@@ -1,4 +1,5 @@
-//! The acts that a gate knows, and what each message of the bucket makes of them. Pure: the disk is somebody else's.
+//! The acts that a gate knows, and what each message of the bucket makes of them. Pure: the disk is somebody else's, and what
+//! becomes of a file there is nothing to what is known.
 //!
 //! An act goes only by a marker that says so. One that the bucket does not have any more (purged, recreated, restored
 //! from an old copy) holds on, and is told; what takes away is put back by whoever knows it.
@@ -39,11 +40,17 @@ struct Refused {
     text: Option<Arc<str>>,
 }
 
+#[derive(Debug)]
+struct Held {
+    digest: Digest,
+    text: Arc<str>,
+}
+
 /// What is known of the acts, on the disk and in the bucket.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// On the disk.
-    held: BTreeMap<ActId, Digest>,
+    /// In force here; the disk has a copy.
+    held: BTreeMap<ActId, Held>,
     /// In the bucket: the number of the message that put it there.
     revisions: BTreeMap<ActId, u64>,
     /// Values that are kept out, by key.
@@ -52,7 +59,7 @@ pub struct Known {
 
 impl Known {
     pub fn of_disk<'a>(acts: impl IntoIterator<Item = &'a Act>) -> Self {
-        let held = acts.into_iter().map(|act| (act.id.clone(), digest(&act.text))).collect();
+        let held = acts.into_iter().map(|act| (act.id.clone(), Held::of(act))).collect();
         Self { held, ..Self::default() }
     }
 
@@ -77,7 +84,7 @@ impl Known {
                 return Step::Nothing;
             }
         };
-        if self.held.get(id) == Some(&digest(&act.text)) {
+        if self.held.get(id).is_some_and(|held| held.digest == digest(&act.text)) {
             return Step::Same(act);
         }
         if !self.held.contains_key(id) && self.held.len() >= ACTS_MAX {
@@ -97,7 +104,7 @@ impl Known {
 
     pub fn written(&mut self, act: &Act) {
         self.refused.remove(act.id.as_str());
-        self.held.insert(act.id.clone(), digest(&act.text));
+        self.held.insert(act.id.clone(), Held::of(act));
     }
 
     pub fn removed(&mut self, id: &ActId) {
@@ -133,9 +140,15 @@ impl Known {
         self.held.keys().filter(|id| !self.revisions.contains_key(*id)).cloned().collect()
     }
 
-    /// An act that was put on the disk and that the loader does not see there any more, though the bucket has it.
-    pub fn lost(&self, is_seen: impl Fn(&ActId) -> bool) -> Option<&ActId> {
-        self.held.keys().find(|id| self.revisions.contains_key(*id) && !is_seen(id))
+    pub fn act(&self, id: &ActId) -> Option<Act> {
+        let held = self.held.get(id)?;
+        Some(Act { id: id.clone(), text: Arc::clone(&held.text) })
+    }
+
+    /// What the bucket lacks and may be put back.
+    pub fn to_put_back(&self) -> Vec<Act> {
+        let missing = self.missing();
+        missing.iter().filter_map(|id| self.act(id)).filter(may_be_put_back).collect()
     }
 
     pub fn held(&self) -> usize {
@@ -153,10 +166,16 @@ impl Known {
             // No id has the end of a line in it, so that each id and its digest are one text alone.
             all.update(id.as_str());
             all.update(b"\n");
-            all.update(held);
+            all.update(held.digest);
         }
         let all: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{} {all}", self.held.len())
+    }
+}
+
+impl Held {
+    fn of(act: &Act) -> Self {
+        Self { digest: digest(&act.text), text: Arc::clone(&act.text) }
     }
 }
 
@@ -183,7 +202,7 @@ mod tests {
     }
 
     fn holds(known: &Known, act: &Act) -> bool {
-        known.held.get(&act.id) == Some(&digest(&act.text))
+        known.act(&act.id).as_ref() == Some(act)
     }
 
     fn put(known: &mut Known, act: &Act, seq: u64) -> Step {
@@ -254,15 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_bucket_has_and_the_loader_does_not_is_lost() {
-        let (one, two) = (act(1, "one"), act(2, "two"));
-        let mut known = Known::of_disk([&one, &two]);
+    fn what_the_bucket_lost_is_put_back_from_what_is_known() {
+        let takes =
+            |number| act(number, "version: 1\napp: jira/a\nrevocations:\n  - {scopes: all, in: all, reason: x}\n");
+        let mut known = Known::of_disk([&takes(1), &takes(2), &act(3, "what nobody understands")]);
         known.begin();
-        put(&mut known, &one, 9);
-        assert_eq!(known.lost(|id| *id == one.id || *id == two.id), None);
-        assert_eq!(known.lost(|_| false), Some(&one.id), "what the bucket lacks cannot be read from it");
-        known.removed(&one.id);
-        assert_eq!(known.lost(|_| false), None);
+        put(&mut known, &takes(1), 9);
+        assert_eq!(known.to_put_back(), [takes(2)]);
+        known.removed(&takes(2).id);
+        assert_eq!(known.to_put_back(), []);
     }
 
     #[test]

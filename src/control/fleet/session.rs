@@ -3,6 +3,7 @@
 
 mod compare;
 mod lack;
+mod mend;
 mod say;
 mod whole;
 
@@ -22,6 +23,7 @@ use super::known::Step;
 use super::progress::Moment;
 use super::task::{Around, Inbox, Task, ticks};
 use crate::acts::ActId;
+use crate::control::reload::Said as Held;
 use crate::control::reload::force::Standing;
 use lack::Lacks;
 
@@ -67,6 +69,8 @@ struct Batch {
     entries: Vec<Message>,
     /// `None`: the disk is being written.
     expect: Option<BTreeMap<ActId, Expect>>,
+    /// What the loader was told of it.
+    told: Vec<Held>,
     /// What will be said of it, in the order of the messages.
     says: Vec<(ActId, Said)>,
     /// The workers are waited for.
@@ -207,10 +211,7 @@ impl<'t> Session<'t> {
                 _ = force.changed() => {
                     force.borrow_and_update();
                     self.force_moved();
-                    match self.copy_lacks() {
-                        Some(lost) => return lost,
-                        None => None,
-                    }
+                    None
                 }
                 Some(asked) = self.task.barriers.recv() => {
                     self.barriers.push((Moment::now(), asked));
@@ -364,13 +365,17 @@ impl<'t> Session<'t> {
         }
         let revisions = self.task.known.revisions().clone();
         self.task.view.send_modify(|view| view.revisions = revisions);
+        self.begin_batch(entries, steps);
+    }
+
+    fn begin_batch(&mut self, entries: Vec<Message>, steps: Vec<Step>) {
         let seqs = entries.iter().map(|queued| queued.seq).collect();
-        self.batch = Some(Batch { seqs, entries, expect: None, says: Vec::new(), passing: false });
-        let (overrides, try_out, tell) = (self.task.overrides.clone(), self.around.try_out.clone(), self.tell.clone());
-        let turn = self.turn.clone();
+        self.batch = Some(Batch { seqs, entries, expect: None, told: Vec::new(), says: Vec::new(), passing: false });
+        let (overrides, turn, tell) = (self.task.overrides.clone(), self.turn.clone(), self.tell.clone());
+        let (try_out, holder) = (self.around.try_out.clone(), self.around.holder.clone());
         tokio::task::spawn_blocking(move || {
             // The session may be over.
-            if let Some(applied) = turn.take(|| apply(steps, &overrides, &try_out)) {
+            if let Some(applied) = turn.take(|| apply(steps, &overrides, (&try_out, &holder))) {
                 let _ = tell.send(Told::Applied(applied));
             }
         });
@@ -398,9 +403,8 @@ impl<'t> Session<'t> {
         self.disk_after = None;
         if let Some(batch) = &mut self.batch {
             batch.says = batch.says_of(&applied.expect);
-            batch.expect = Some(applied.expect);
+            (batch.expect, batch.told) = (Some(batch.expected(applied.expect)), applied.told);
         }
-        self.around.hints.iter().for_each(|hints| hints.tree());
         self.check_force();
     }
 
@@ -413,17 +417,6 @@ impl<'t> Session<'t> {
         self.disk_after = Some(Instant::now() + DISK_RETRY);
         let again = self.batch.take().map(|batch| batch.entries).unwrap_or_default();
         again.into_iter().rev().for_each(|queued| self.queue.push_front(queued));
-    }
-
-    /// Somebody took an act's file away from this gate's copy. All is read anew, and it stands there again.
-    fn copy_lacks(&self) -> Option<Lost> {
-        if !self.whole || self.batch.is_some() || !self.queue.is_empty() {
-            return None;
-        }
-        let watch = self.around.force.watch();
-        let force = watch.borrow();
-        let lost = self.task.known.lost(|id| force.acts.contains_key(id))?;
-        Some(Lost::Copy(lost.clone()))
     }
 
     fn force_moved(&mut self) {
@@ -473,14 +466,11 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// What was to go and is there again: the loader writes acts anew whose folder was deleted.
-    async fn remove_again(&self) {
-        let expect = self.batch.iter().filter_map(|batch| batch.expect.as_ref()).flatten();
-        let gone = expect.filter(|(_, expect)| **expect == Expect::Gone).map(|(id, _)| id.clone());
-        let (gone, overrides): (Vec<ActId>, _) = (gone.collect(), self.task.overrides.clone());
-        // One that cannot be removed is tried again with the next tick.
-        let remove = move || gone.iter().for_each(|id| drop(overrides.remove(id)));
-        let _ = tokio::task::spawn_blocking(remove).await;
+    /// A reload that panicked may have lost what it was told.
+    fn tell_again(&self) {
+        let Some(batch) = self.batch.as_ref().filter(|batch| batch.expect.is_some() && !batch.passing) else { return };
+        let (holder, told) = (self.around.holder.clone(), batch.told.clone());
+        tokio::task::spawn_blocking(move || holder.tell(told));
     }
 
     fn passed(&mut self, generation: u64) {
@@ -505,13 +495,11 @@ impl<'t> Session<'t> {
     }
 
     async fn tick(&mut self) {
-        if self.batch.as_ref().is_some_and(|batch| batch.expect.is_some()) {
-            self.remove_again().await;
-            self.around.hints.iter().for_each(|hints| hints.tree());
-        }
+        self.tell_again();
         let every = Duration::from_millis(self.every_ms());
         self.dirty |= self.said.is_none_or(|said| said.elapsed() >= every);
         self.look_at_lacks();
+        self.mend();
         self.task.look(self.around);
         if self.whole {
             self.task.remember().await;
@@ -521,6 +509,13 @@ impl<'t> Session<'t> {
 }
 
 impl Batch {
+    /// What a message waits for. A copy that was put right is waited for by nobody.
+    fn expected(&self, mut expect: BTreeMap<ActId, Expect>) -> BTreeMap<ActId, Expect> {
+        let said: BTreeSet<&ActId> = self.entries.iter().map(|queued| &queued.id).collect();
+        expect.retain(|id, _| said.contains(id));
+        expect
+    }
+
     /// Of each act what is in force then, under the last of its messages.
     fn says_of(&self, expect: &BTreeMap<ActId, Expect>) -> Vec<(ActId, Said)> {
         let says = self.entries.iter().filter_map(|queued| {

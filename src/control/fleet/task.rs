@@ -22,8 +22,8 @@ use crate::config::model::Start;
 use crate::control::folder::Hints;
 use crate::control::health::{BucketFacts, Lease, OVERRIDES, Readiness, Waiting, rfc3339};
 use crate::control::overrides::Overrides;
-use crate::control::reload::TryOut;
 use crate::control::reload::force::Force;
+use crate::control::reload::{Holder, TryOut};
 use crate::metrics::Metrics;
 use crate::problem::{At, Problem, file_name};
 use crate::shutdown::{Phase, Watch};
@@ -47,6 +47,8 @@ type Promise<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Around {
     pub force: Force,
     pub try_out: TryOut,
+    pub holder: Holder,
+    /// Of the folder of copies.
     pub hints: Vec<Arc<Hints>>,
     pub metrics: Arc<Metrics>,
     pub refusals: Refusals,

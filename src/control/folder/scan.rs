@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::ledger::{Changes, Ledger};
 use super::look::{self, Look};
 use super::read::Unreadable;
-use super::walk::{self, Directory, Untold, Walk};
+use super::walk::{self, Directory, Root, Untold, Walk};
 use super::{Digest, FILES_MAX, GONE_AFTER, Scan};
 use crate::problem::{At, Problem, file_name};
 
@@ -47,6 +47,7 @@ pub struct Folder {
     /// Grows when `directories` or `linked` changed, so that a watcher knows when to arm anew.
     layout: u64,
     swapped_whole: bool,
+    read: Option<Root>,
     untold: Option<Untold>,
     closed: usize,
     /// What the last walk found wrong.
@@ -65,6 +66,7 @@ impl Folder {
             linked: Vec::new(),
             layout: 0,
             swapped_whole: false,
+            read: None,
             untold: None,
             closed: 0,
             tree_problems: Vec::new(),
@@ -193,6 +195,7 @@ impl Folder {
         self.ledger.miss(&walk, &mut changes);
         changes.in_flux |= walk.directories_moved();
         self.untold = None;
+        self.read = Some(walk.generation.folder());
         self.closed = walk.closed.len();
         self.swapped_whole = walk.generation.is_swapped_whole();
         let last_change = walk.last_change;
@@ -233,6 +236,7 @@ impl Folder {
             gone: changes.gone,
             problems: self.problems.clone(),
             untold: self.untold,
+            root: self.read,
             files: self.ledger.len(),
             unreadable: self.ledger.faulty().len() + self.closed,
             stirred: changes.stirred,

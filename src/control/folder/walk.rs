@@ -36,11 +36,25 @@ pub struct Found {
     pub linked: bool,
 }
 
+/// Which folder stands at the place that is configured. A new one may have the number of one that was just deleted, so its birth
+/// counts as well, where the file system tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Root {
+    identity: (u64, u64),
+    born: Option<SystemTime>,
+}
+
+impl Root {
+    fn of(folder: &Metadata) -> Self {
+        Self { identity: Stamp::of(folder).identity(), born: folder.created().ok() }
+    }
+}
+
 /// Which generation of the folder was seen. Two looks that differ here must not be mixed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Generation {
     root: PathBuf,
-    identity: (u64, u64),
+    identity: Root,
     /// Where each folder's `..data` link leads, if it has one.
     data_links: Vec<(PathBuf, Option<PathBuf>)>,
 }
@@ -48,8 +62,12 @@ pub struct Generation {
 impl Generation {
     fn of(configured: &Path) -> io::Result<Self> {
         let root = fs::canonicalize(configured)?;
-        let identity = Stamp::of(&fs::metadata(&root)?).identity();
+        let identity = Root::of(&fs::metadata(&root)?);
         Ok(Self { root, identity, data_links: Vec::new() })
+    }
+
+    pub fn folder(&self) -> Root {
+        self.identity
     }
 
     /// Whether the folder still is of this generation.

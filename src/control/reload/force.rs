@@ -1,6 +1,6 @@
 //! What is in force of the acts, for whoever waits until one is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
@@ -24,6 +24,8 @@ pub struct InForce {
     pub acts: BTreeMap<ActId, Standing>,
     /// The SHA-256 of the text in which each is in force.
     pub texts: BTreeMap<ActId, [u8; 32]>,
+    /// Acts of a fleet whose files do not say what holds.
+    pub amiss: BTreeSet<ActId>,
 }
 
 /// Where the writer tells it.
@@ -42,14 +44,14 @@ impl Force {
     }
 
     /// Wakes nobody if nothing changed.
-    pub(super) fn tell(&self, generation: u64, digest: &str, store: &Store) {
+    pub(super) fn tell(&self, generation: u64, digest: &str, store: &Store, amiss: BTreeSet<ActId>) {
         let acts = store.overrides_standing().filter_map(|(path, problem)| {
             let standing = problem.map_or(Standing::InForce, |problem| Standing::Refused(problem.message.clone()));
             Some((ActId::of_file(path)?, standing))
         });
         let overrides = store.in_force().filter(|(origin, _, _)| *origin == Origin::Override);
         let texts = overrides.filter_map(|(_, path, digest)| Some((ActId::of_file(path)?, digest))).collect();
-        let now = InForce { generation, digest: digest.to_owned(), acts: acts.collect(), texts };
+        let now = InForce { generation, digest: digest.to_owned(), acts: acts.collect(), texts, amiss };
         self.0.send_if_modified(|before| {
             let changed = *before != now;
             *before = now;

@@ -1,67 +1,136 @@
-//! Acts whose folder was deleted under a running gate. They hold all the same (law 8); once there is a folder again, such as
-//! the one that the next command makes, those that take away are written anew: else they would be gone with its first look.
+//! Acts whose folder was deleted, moved away or replaced under a running gate. What takes away holds all the same (law 8), and is
+//! written anew: into the folder that is there again, such as the one that the next command makes, or else into one that is
+//! made for it after a moment, for the next start reads nothing else.
 //!
-//! An act that was removed by itself is a `restore`, and is let go.
+//! An act whose file alone is removed is a `restore`, and is let go. A folder that is being deleted looks like many of these, so a
+//! removal that gives waits until the folder stayed the same for `settle`, as all that gives does (law 7). Whoever takes an
+//! act back through this gate says so, and waits for nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::acts::{Act, ActId};
-use crate::control::folder::{Held, Scan, Untold};
+use crate::control::folder::{Held, Root, Scan, Untold};
 use crate::control::overrides::Overrides;
+
+/// A folder that was moved away may be moved back within it: what is made in its place would be in the way.
+const MADE_AFTER: Duration = Duration::from_secs(2);
 
 /// What the acts said that were read.
 pub(super) struct KeptActs {
     overrides: Option<Overrides>,
     texts: HashMap<Arc<Path>, Arc<str>>,
+    /// The files of these are gone, and it is not known yet whether their folder goes too.
+    going: HashSet<Arc<Path>>,
+    /// Which folder was read last.
+    root: Option<Root>,
     /// The folder is gone, or was when it was last looked at.
-    is_deleted: bool,
+    deleted: Option<Instant>,
+    /// Why they cannot be written anew. Told once.
+    trouble: Option<String>,
+}
+
+/// What a look means for acts whose files are gone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Spared {
+    /// They hold all the same.
+    pub(super) spared: HashSet<Arc<Path>>,
+    /// They held until now.
+    pub(super) let_go: Vec<Arc<Path>>,
 }
 
 impl KeptActs {
     pub(super) fn new(overrides: Option<&PathBuf>) -> Self {
-        Self { overrides: overrides.map(Overrides::new), texts: HashMap::new(), is_deleted: false }
+        Self {
+            overrides: overrides.map(Overrides::new),
+            texts: HashMap::new(),
+            going: HashSet::new(),
+            root: None,
+            deleted: None,
+            trouble: None,
+        }
     }
 
-    /// Takes in a look at the folder. Gives the files that it may not have, and that are not gone all the same.
-    pub(super) fn look(&mut self, scan: &Scan) -> HashSet<Arc<Path>> {
-        let mut spared = HashSet::new();
-        if scan.untold == Some(Untold::Io(io::ErrorKind::NotFound)) {
-            self.is_deleted |= !self.texts.is_empty();
-        } else if scan.untold.is_none() && std::mem::take(&mut self.is_deleted) {
-            let missing = self.texts.keys().filter(|file| !file.exists());
-            spared = missing.filter_map(|file| self.write_anew(file)).collect();
+    /// Takes in a look at the folder. `lost`: the files that it does not have any more.
+    pub(super) fn look(&mut self, scan: &Scan, lost: &[Arc<Path>], settled: bool) -> Spared {
+        let is_gone = scan.untold == Some(Untold::Io(io::ErrorKind::NotFound));
+        let is_other = scan.untold.is_none() && self.root.is_some() && self.root != scan.root;
+        if (is_gone || is_other) && !self.texts.is_empty() {
+            self.deleted.get_or_insert_with(Instant::now);
         }
-        self.remember(scan, &spared);
-        spared
+        self.remember(scan, lost);
+        let (is_whole, mut let_go) = (scan.untold.is_none() && scan.whole_tree, Vec::new());
+        match self.deleted {
+            Some(_) if is_whole => self.written_anew(),
+            Some(deleted) if is_gone && deleted.elapsed() >= MADE_AFTER => self.written_anew(),
+            // One that was written again meanwhile is no news where it is as it was.
+            None if settled && is_whole => let_go.extend(self.going.drain().filter(|file| !file.exists())),
+            Some(_) | None => {}
+        }
+        let_go.iter().for_each(|file| drop(self.texts.remove(file)));
+        Spared { spared: self.going.clone(), let_go }
     }
 
-    fn write_anew(&self, file: &Arc<Path>) -> Option<Arc<Path>> {
-        let (overrides, text) = (self.overrides.as_ref()?, self.texts.get(file)?);
-        let act = Act { id: ActId::of_file(file)?, text: Arc::clone(text) };
-        if !act.only_takes() {
-            return None;
+    /// Somebody takes this act back, and its file is gone already. Says whether it goes.
+    pub(super) fn withdraw(&mut self, file: &Path) -> bool {
+        let goes = !file.exists();
+        if goes {
+            self.texts.remove(file);
+            self.going.remove(file);
         }
-        match overrides.add(&act) {
-            Ok(()) => tracing::warn!(act = %act.id, "the folder of the acts was deleted; this one is written anew"),
-            // Not on the disk, and in force until the gate ends.
-            Err(error) => {
-                tracing::error!(act = %act.id, %error, "the folder of the acts was deleted, and this one cannot be written anew")
+        goes
+    }
+
+    fn remember(&mut self, scan: &Scan, lost: &[Arc<Path>]) {
+        for file in lost {
+            if self.act(file).is_some() {
+                self.going.insert(Arc::clone(file));
+            } else {
+                self.texts.remove(file);
             }
         }
-        Some(Arc::clone(file))
-    }
-
-    fn remember(&mut self, scan: &Scan, spared: &HashSet<Arc<Path>>) {
         for change in &scan.changed {
+            self.going.remove(&change.path);
             if let Held::Text { text, .. } = &change.held {
                 self.texts.insert(Arc::clone(&change.path), Arc::clone(text));
             }
         }
-        for file in scan.gone.iter().filter(|file| !spared.contains(*file)) {
-            self.texts.remove(file);
+        if scan.untold.is_none() {
+            self.root = scan.root;
         }
+    }
+
+    /// What takes away. Another act that goes takes what it gave with it.
+    fn act(&self, file: &Path) -> Option<Act> {
+        let act = Act { id: ActId::of_file(file)?, text: Arc::clone(self.texts.get(file)?) };
+        act.only_takes().then_some(act)
+    }
+
+    /// Files that are written are seen with the next look, as they were. One that cannot be written holds until the gate ends.
+    fn written_anew(&mut self) {
+        let Some(overrides) = &self.overrides else { return };
+        let missing = self.texts.keys().filter(|file| !file.exists());
+        let acts: Vec<(Arc<Path>, Act)> =
+            missing.filter_map(|file| Some((Arc::clone(file), self.act(file)?))).collect();
+        let mut trouble = None;
+        for (file, act) in acts {
+            match overrides.add(&act) {
+                Ok(()) => tracing::warn!(act = %act.id, "the folder of the acts was deleted; this one is written anew"),
+                Err(error) => trouble = Some(error.to_string()),
+            }
+            self.going.insert(file);
+        }
+        if let (Some(why), true) = (&trouble, self.trouble != trouble) {
+            tracing::error!(
+                why,
+                "the folder of the acts was deleted; what takes away holds, and cannot be written anew"
+            );
+        }
+        // What could not be written is tried again with each look.
+        self.deleted = self.deleted.filter(|_| trouble.is_some());
+        self.trouble = trouble;
     }
 }

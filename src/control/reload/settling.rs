@@ -75,6 +75,7 @@ mod tests {
             gone: Vec::new(),
             problems: Arc::from([]),
             untold: None,
+            root: None,
             files: 0,
             unreadable: 0,
             stirred,

@@ -9,7 +9,8 @@ use std::time::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::dropped::Dropper;
-use super::kept::KeptActs;
+use super::held::{HeldActs, Said};
+use super::kept::{KeptActs, Spared};
 use super::named::Named;
 use super::observed::Observed;
 use super::pinned::{self, Pinned};
@@ -69,6 +70,8 @@ pub(super) struct Writer {
     overrides_told: HashMap<Arc<Path>, [u8; 32]>,
     dropper: Dropper,
     kept: KeptActs,
+    /// `None`: the acts lie in a folder of their own.
+    held: Option<HeldActs>,
     /// Whoever waits for acts was told in this look.
     force_told: bool,
 }
@@ -121,7 +124,8 @@ impl Writer {
             texts: HashMap::new(),
             overrides_told: HashMap::new(),
             dropper: Dropper::new(settings),
-            kept: KeptActs::new(settings.overrides.as_ref()),
+            kept: KeptActs::new(settings.overrides.as_ref().filter(|_| !settings.acts_are_shared)),
+            held: settings.acts_are_shared.then(HeldActs::default),
             force_told: false,
         })
     }
@@ -141,7 +145,7 @@ impl Writer {
         let settled = self.settling.seen(origin, &seen);
         let ago_ms = i64::try_from(seen.began.elapsed().as_millis()).unwrap_or(i64::MAX);
         let began_ms = unix_ms().saturating_sub(ago_ms);
-        self.owed |= self.take(origin, seen.scan);
+        self.owed |= self.take(origin, seen.scan, seen.settled);
         self.fit_in();
         self.owed |= settled && self.store.settle();
         self.publish();
@@ -191,7 +195,8 @@ impl Writer {
     }
 
     /// Hands what changed to the documents; says whether anything did.
-    pub(super) fn take(&mut self, origin: Origin, scan: Scan) -> bool {
+    /// `settled`: as it is, it has been for a while.
+    pub(super) fn take(&mut self, origin: Origin, scan: Scan, settled: bool) -> bool {
         // Nobody has ever written an override: that is an empty folder, not one that cannot be read.
         let none_yet = origin == Origin::Override
             && scan.untold == Some(Untold::Io(std::io::ErrorKind::NotFound))
@@ -200,14 +205,47 @@ impl Writer {
         let was_untold = std::mem::replace(&mut state.untold, scan.untold.is_some() && !none_yet);
         state.problems = if none_yet { Arc::from([]) } else { Arc::clone(&scan.problems) };
         let news = scan.is_news() || was_untold != state.untold;
-        let spared = if origin == Origin::Override { self.kept.look(&scan) } else { HashSet::new() };
-        let mut changes = self.changes(origin, scan);
-        changes.retain(|change| !(spared.contains(&change.file) && matches!(change.content, Content::Gone)));
+        let lost = self.lost(origin, &scan);
+        let changes = match (origin, &mut self.held) {
+            (Origin::Policy, _) => changes(origin, lost, scan),
+            (Origin::Override, None) => {
+                let Spared { spared, let_go } = self.kept.look(&scan, &lost, settled);
+                let lost = lost.into_iter().filter(|file| !spared.contains(file)).chain(let_go);
+                changes(origin, lost, scan)
+            }
+            (Origin::Override, Some(held)) => {
+                held.look(&scan);
+                let all = changes(origin, lost, scan).into_iter();
+                all.filter(|change| !held.spares(&change.file)).collect()
+            }
+        };
+        self.change(changes);
+        news
+    }
+
+    /// What is said of acts is in force when this returns. Of a folder of their own only that they are taken back: what they say is
+    /// read there.
+    pub(super) fn hold(&mut self, said: Vec<Said>) {
+        let changes = match &mut self.held {
+            Some(held) => held.take(said),
+            None => {
+                let gone = said.into_iter().filter(|(_, text)| text.is_none()).map(|(file, _)| file);
+                let gone = gone.filter(|file| self.kept.withdraw(file));
+                gone.map(|file| Change { file, origin: Origin::Override, content: Content::Gone }).collect()
+            }
+        };
+        self.owed = true;
+        self.change(changes);
+        self.fit_in();
+        self.publish();
+        self.account();
+    }
+
+    fn change(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
             self.keep_texts(&changes);
             self.store.take(changes, unix_ms());
         }
-        news
     }
 
     fn keep_texts(&mut self, changes: &[Change]) {
@@ -223,14 +261,14 @@ impl Writer {
         }
     }
 
-    fn changes(&self, origin: Origin, scan: Scan) -> Vec<Change> {
-        let gone = |file| Change { file, origin, content: Content::Gone };
-        let mut lost: Vec<Arc<Path>> = scan.gone;
+    /// The files that are not there any more.
+    fn lost(&self, origin: Origin, scan: &Scan) -> Vec<Arc<Path>> {
+        let mut lost = scan.gone.clone();
         if scan.complete {
             let told: HashSet<&Arc<Path>> = scan.changed.iter().map(|change| &change.path).collect();
             lost.extend(self.store.files(origin).filter(|file| !told.contains(file)).cloned());
         }
-        lost.into_iter().map(gone).chain(scan.changed.into_iter().map(|change| changed(origin, change))).collect()
+        lost
     }
 
     /// At start: lets in what was taken, and gives everything that is wrong.
@@ -245,6 +283,9 @@ impl Writer {
             self.store.settle();
         } else {
             tracing::info!("the policy folder has just changed; the gate waits until it has settled");
+        }
+        if let Some(held) = &mut self.held {
+            held.start();
         }
         self.settling.changed();
         self.publish();
@@ -388,7 +429,8 @@ impl Writer {
 
     fn tell_force(&self) {
         let snapshot = self.told.live.load();
-        self.told.force.tell(snapshot.generation, &snapshot.digest, &self.store);
+        let amiss = self.held.as_ref().map(HeldActs::amiss).unwrap_or_default();
+        self.told.force.tell(snapshot.generation, &snapshot.digest, &self.store, amiss);
     }
 
     /// What would be if an override of this name said this. The documents in force stay as they are.
@@ -467,6 +509,12 @@ fn authors(
     (authors, all)
 }
 
+fn changes(origin: Origin, lost: impl IntoIterator<Item = Arc<Path>>, scan: Scan) -> Vec<Change> {
+    let gone = |file| Change { file, origin, content: Content::Gone };
+    let changed = scan.changed.into_iter().map(|change| changed(origin, change));
+    lost.into_iter().map(gone).chain(changed).collect()
+}
+
 fn changed(origin: Origin, change: folder::Change) -> Change {
     let content = match change.held {
         Held::Text { text, .. } => Content::Text(text),
@@ -511,7 +559,7 @@ mod tests {
         let mut writer = Writer::new(&settings, catalogs, told.clone(), secrets, None).unwrap();
         let scan = Folder::new(root.path()).scan(Verify::All);
         writer.guarded(|writer| {
-            writer.take(Origin::Policy, scan);
+            writer.take(Origin::Policy, scan, false);
             panic!("as a fault of ours would");
         });
         assert!(told.metrics.render().unwrap().contains(r#"reloads_total{result="failure"} 1"#));
@@ -527,7 +575,7 @@ mod tests {
         let scan = Folder::new(root.path()).scan(Verify::All);
         let before = told.live.load().digest.clone();
         writer.guarded(|writer| {
-            writer.take(Origin::Policy, scan);
+            writer.take(Origin::Policy, scan, false);
             writer.fit();
             let lost = writer.store.snapshot(&crate::authz::policy::link::Secrets::new());
             assert_ne!(lost.digest, before);

@@ -15,7 +15,8 @@ use scopegate::authz::snapshot::Snapshot;
 use scopegate::authz::{Credential, Reason, decide};
 use scopegate::control::folder;
 use scopegate::control::health::{Readiness, Warnings};
-use scopegate::control::reload::{Reloader, Settings, Told};
+use scopegate::control::reload::force::Force;
+use scopegate::control::reload::{Holder, Reloader, Settings, Told};
 use scopegate::live::Live;
 use scopegate::metrics::Metrics;
 use scopegate::problem::Problem;
@@ -33,6 +34,9 @@ pub struct World {
     pub polled: Option<Duration>,
     pub observe_until_ms: Option<i64>,
     pub state: Option<PathBuf>,
+    /// The acts are a fleet's.
+    pub shared: bool,
+    pub force: Force,
     catalogs: Arc<Catalogs>,
     reloader: Option<Reloader>,
 }
@@ -55,6 +59,8 @@ impl World {
             polled: None,
             observe_until_ms: None,
             state: None,
+            shared: false,
+            force: Force::default(),
             catalogs,
             reloader: None,
         }
@@ -72,7 +78,7 @@ impl World {
         let settings = Settings {
             policies: self.policies(),
             overrides: Some(self.root.path().join("overrides")),
-            acts_are_shared: false,
+            acts_are_shared: self.shared,
             secrets_base: self.root.path().to_path_buf(),
             journal: None,
             state: self.state.clone(),
@@ -81,7 +87,7 @@ impl World {
             folder: self.folder_settings(),
         };
         let told = Told {
-            force: Default::default(),
+            force: self.force.clone(),
             refusals: Default::default(),
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
@@ -115,6 +121,11 @@ impl World {
     /// Has both folders looked at.
     pub fn look(&self) {
         self.reloader.iter().for_each(Reloader::look);
+    }
+
+    /// Says what a fleet's session would say.
+    pub fn holder(&self) -> Holder {
+        self.reloader.as_ref().expect("started").holder()
     }
 
     pub fn stop(&mut self) {

@@ -270,6 +270,11 @@ impl Gate {
         answer
     }
 
+    /// Asks without pause while other work is done: each time it is refused, and the upstream sees nothing.
+    pub fn refuses_meanwhile<T>(&self, ask: &Ask, reason: &str, work: impl FnOnce() -> T) -> T {
+        super::meanwhile(|| drop(self.refuses(ask, reason)), work)
+    }
+
     /// What the upstream has seen: whole requests, and bytes.
     pub fn seen(&self) -> (usize, usize) {
         (self.upstream.requests().len(), self.upstream.bytes())

@@ -3,12 +3,11 @@
 use bytes::Bytes;
 
 use super::{Copies, Session, Told};
-use crate::acts::ActId;
+use crate::acts::{Act, ActId};
 use crate::control::fleet::bucket::{Link, NotPut};
 use crate::control::fleet::copies::{self, Fed, Found, Word, gives};
 use crate::control::fleet::entry::{Op, act_key};
 use crate::control::fleet::known::{digest, may_be_put_back};
-use crate::control::overrides::Overrides;
 
 /// Acts that are written again at once, of those that some server lacks. The next session writes others.
 const AGAIN_MAX: usize = 1_000;
@@ -60,19 +59,18 @@ impl Session<'_> {
         if lacked.is_empty() {
             return;
         }
-        let (link, overrides) = (self.link.clone(), self.task.overrides.clone());
+        let held = |(id, word): (ActId, Word)| (self.task.known.act(&id), id, word);
+        let (link, lacked): (Link, Vec<_>) = (self.link.clone(), lacked.into_iter().map(held).collect());
         tokio::spawn(async move {
-            for (id, word) in lacked {
-                put_again(&link, &overrides, &id, word).await;
+            for (held, id, word) in lacked {
+                put_again(&link, held, &id, word).await;
             }
         });
     }
 }
 
 /// Writes the last word about an act again, where it takes away and is in force here.
-pub(super) async fn put_again(link: &Link, overrides: &Overrides, id: &ActId, word: Word) {
-    let (of, overrides) = (id.clone(), overrides.clone());
-    let held = tokio::task::spawn_blocking(move || overrides.read(&of)).await.ok().flatten();
+pub(super) async fn put_again(link: &Link, held: Option<Act>, id: &ActId, word: Word) {
     let (op, value) = match (word.text, held) {
         (Some(text), Some(act)) if digest(&act.text) == text && may_be_put_back(&act) => {
             (Op::Put, Bytes::copy_from_slice(act.text.as_bytes()))

@@ -202,8 +202,8 @@ impl Session<'_> {
 
     pub(super) fn write_again(&self, id: &ActId, seq: u64) {
         let Some(word) = self.words.get(id).copied().filter(|word| word.seq == seq) else { return };
-        let (link, overrides, id) = (self.link.clone(), self.task.overrides.clone(), id.clone());
-        tokio::spawn(async move { put_again(&link, &overrides, &id, word).await });
+        let (link, held, id) = (self.link.clone(), self.task.known.act(id), id.clone());
+        tokio::spawn(async move { put_again(&link, held, &id, word).await });
     }
 }
 

@@ -9,7 +9,6 @@ use crate::acts::Act;
 use crate::control::fleet::bucket::{Link, NotPut};
 use crate::control::fleet::entry::{IDENTITY, Instance, Op, act_key};
 use crate::control::fleet::gates::Recent;
-use crate::control::fleet::known::may_be_put_back;
 
 impl Session<'_> {
     /// All that lies in the bucket is in force. Is it the bucket that was known?
@@ -21,7 +20,7 @@ impl Session<'_> {
         let Some(identity) = self.identity.clone() else {
             let waits = self.identifying.is_some_and(|at| at.elapsed() < IDENTITY_RETRY);
             if !waits && (knows || self.began.elapsed() >= IDENTITY_WAIT) {
-                self.identify().await;
+                self.identify();
             }
             return;
         };
@@ -36,7 +35,7 @@ impl Session<'_> {
             // What was said of it are places of the other one.
             self.task.recent = Recent::default();
         }
-        self.put_back().await;
+        self.put_back();
         self.put_lacked();
         (self.whole, self.task.whole, self.task.fetched) = (true, true, true);
         self.task.memory.identity = Some(identity);
@@ -53,7 +52,7 @@ impl Session<'_> {
     }
 
     /// Gives a new bucket its identity. Acts that are known come before it.
-    async fn identify(&mut self) {
+    fn identify(&mut self) {
         if self.task.memory.identity.is_some() {
             tracing::error!(
                 bucket = self.task.settings.bucket.bucket,
@@ -62,7 +61,7 @@ impl Session<'_> {
         }
         self.identifying = Some(Instant::now());
         let Some(identity) = Instance::random() else { return };
-        let (link, expected, acts) = (self.link.clone(), self.identity_seq, self.lost_acts().await);
+        let (link, expected, acts) = (self.link.clone(), self.identity_seq, self.task.known.to_put_back());
         tokio::spawn(async move {
             put_all_back(&link, acts).await;
             let value = Bytes::copy_from_slice(identity.as_str().as_bytes());
@@ -73,23 +72,16 @@ impl Session<'_> {
         });
     }
 
-    async fn put_back(&mut self) {
+    fn put_back(&self) {
         let missing = self.task.known.missing();
         if missing.is_empty() {
             return;
         }
-        let acts = self.lost_acts().await;
+        let acts = self.task.known.to_put_back();
         let (count, back) = (missing.len(), acts.len());
         tracing::error!(count, back, "the bucket does not have acts that are in force here: they hold on");
         let link = self.link.clone();
         tokio::spawn(async move { put_all_back(&link, acts).await });
-    }
-
-    /// What the bucket lacks and may be put back.
-    async fn lost_acts(&self) -> Vec<Act> {
-        let (missing, overrides) = (self.task.known.missing(), self.task.overrides.clone());
-        let read = move || missing.iter().filter_map(|id| overrides.read(id)).filter(may_be_put_back).collect();
-        tokio::task::spawn_blocking(read).await.unwrap_or_default()
     }
 }
 

@@ -89,6 +89,41 @@ fn acts_hold_though_their_folder_is_deleted_and_are_there_again_with_the_next() 
     gate.passes(&edit("PROJ-1"));
 }
 
+/// File by file, as slowly as a busy disk would, and then the folder. Nobody makes it anew but the gate.
+#[test]
+fn acts_hold_while_their_folder_is_deleted_and_over_a_restart() {
+    let setup = setup().top("state", "state").top("settle", "500ms");
+    let mut gate = setup.policy("tracker.yaml", &jira_app("tracker", "oauth", GRANTS)).start();
+    for (scope, project) in [("write:jira-work", "SEC"), ("write:jira-work", "OPS"), ("read:jira-work", "SEC")] {
+        let within = format!("project:{project}");
+        let words = ["revoke", "--app", "jira/tracker", "--scope", scope, "--in", &within, "--reason", "x"];
+        says(run(&gate, &words), 0, &["in force on 1 of 1 gate"]);
+    }
+    let acts = gate.path("state/overrides");
+    let held = |gate: &Gate| {
+        gate.refuses(&edit("SEC-1"), "container_revoked");
+        gate.refuses(&edit("OPS-1"), "container_revoked");
+        gate.refuses(&read("SEC-1"), "container_revoked");
+    };
+    crate::support::meanwhile(
+        || held(&gate),
+        || {
+            for entry in std::fs::read_dir(&acts).expect("a folder").flatten() {
+                std::fs::remove_file(entry.path()).expect("it goes");
+                std::thread::sleep(std::time::Duration::from_millis(60));
+            }
+            std::fs::remove_dir(&acts).expect("it goes");
+            wait_until("it to be said", || gate.health("/readyz").json()["problems"] == 1);
+            wait_until("all of them to be there again", || written(&gate) == 3);
+            wait_until("all to be well", || gate.health("/readyz").json()["problems"] == 0);
+        },
+    );
+    gate.take().stop();
+    gate.restart();
+    held(&gate);
+    gate.passes(&edit("PROJ-1"));
+}
+
 struct Killed(std::process::Child);
 
 impl Drop for Killed {
