@@ -350,8 +350,13 @@ impl Desk {
 
     fn overrides(&self) -> Result<&Overrides, AdminError> {
         self.overrides.as_ref().ok_or_else(|| {
-            let help = "write `overrides: state/overrides/` in the configuration";
-            AdminError::Refused(Box::new(Refused::new(RefusedCode::Order, "this gate has no `overrides`", help)))
+            let help =
+                "write `state: state/` in the configuration, in which they lie, or `overrides: overrides/` alone";
+            AdminError::Refused(Box::new(Refused::new(
+                RefusedCode::Order,
+                "this gate has neither `state` nor `overrides`",
+                help,
+            )))
         })
     }
 

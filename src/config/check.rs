@@ -101,7 +101,7 @@ pub fn config(
     let help = "write the folder of the policy files, such as `policies: ../policies`";
     let policies = context.required(mirror.policies, at, "the configuration lacks `policies`", help);
     let state = context.path(mirror.state);
-    let kept = overrides(&context, mirror.overrides, state.as_deref(), policies.as_ref());
+    let kept = overrides(&context, mirror.overrides, state.as_deref(), places.state, policies.as_ref());
     let (overrides, bucket) = kept.map_or((None, None), |kept| (Some(kept.folder), kept.bucket));
     Some(Config {
         file: Arc::clone(context.reader.file()),

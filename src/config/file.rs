@@ -34,7 +34,7 @@ pub struct ConfigMirror {
     pub gates: Field<List<GateMirror>>,
     /// The folder with the hand-written policy; never written.
     pub policies: Field<Id>,
-    /// Where acts are kept that commands write: a folder, or the bucket of a fleet.
+    /// Where acts are kept that commands write: a folder, or the bucket of a fleet. Unless written, `overrides` in the `state` folder.
     pub overrides: Field<OverridesMirror>,
     /// How long the policy folder must stay the same before what gives takes effect: 500ms unless written.
     pub settle: Field<Span>,

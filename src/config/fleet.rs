@@ -21,6 +21,8 @@ const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 const REPLICAS_MAX: u32 = 5;
 const SERVERS_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 63;
+/// Below the state folder: acts, unless `overrides` says otherwise.
+const ACTS: &str = "overrides";
 /// Below the state folder: what of the bucket this gate knows. Its acts are read like any folder's.
 const KNOWN_ACTS: &str = "fleet/acts";
 
@@ -34,12 +36,16 @@ pub fn overrides(
     context: &Context<'_>,
     field: Field<OverridesMirror>,
     state: Option<&Path>,
+    state_at: At,
     policies: Option<&Spanned<Id>>,
 ) -> Option<Kept> {
+    if field.is_absent() {
+        return state.map(|state| folder(context, state.join(ACTS), state_at, policies));
+    }
     let Spanned { value, at } = field.into_spanned()?;
     let bucket = match value {
         OverridesMirror::Text(text) if is_url(&text) => of_url(context, &text, at)?,
-        OverridesMirror::Text(text) => return Some(folder(context, &text, at, policies)),
+        OverridesMirror::Text(text) => return Some(folder(context, context.folder.join(text), at, policies)),
         OverridesMirror::Bucket(mirror) => of_map(context, *mirror, at)?,
     };
     let Some(state) = state else {
@@ -57,8 +63,7 @@ fn is_url(text: &str) -> bool {
 }
 
 /// The policy folder is never written, so acts cannot lie in it.
-fn folder(context: &Context<'_>, text: &str, at: At, policies: Option<&Spanned<Id>>) -> Kept {
-    let path = context.folder.join(text);
+fn folder(context: &Context<'_>, path: PathBuf, at: At, policies: Option<&Spanned<Id>>) -> Kept {
     let policies = policies.map(|policies| plain(&context.folder.join(&policies.value.0)));
     if policies.is_some_and(|policies| plain(&path).starts_with(policies)) {
         let help = "write a folder outside of `policies`, which may be read-only";

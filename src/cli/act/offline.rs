@@ -168,7 +168,10 @@ fn broken(loaded: &Loaded) -> Failure {
 pub fn overrides(config: &Config) -> Result<Overrides, Failure> {
     let folder = config.overrides.as_deref().map(plain);
     folder.map(Overrides::new).ok_or_else(|| {
-        Failure::Other(format!("{} has no `overrides`: write `overrides: ../state/overrides/`", config.file.display()))
+        Failure::Other(format!(
+            "{} has neither `state` nor `overrides`: write `state: ../state`, in which acts lie",
+            config.file.display()
+        ))
     })
 }
 

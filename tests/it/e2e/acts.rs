@@ -44,6 +44,33 @@ fn written(gate: &Gate) -> usize {
     std::fs::read_dir(gate.path("state/overrides")).map_or(0, |entries| entries.count())
 }
 
+/// Whoever reads acts finds them there: the gate, `check`, `explain`, and a command that writes one while no gate runs.
+#[test]
+fn without_a_word_of_overrides_acts_lie_in_the_state_folder() {
+    let setup = Setup::jira().top("admin", "{listen: 'unix:admin.sock'}").top("state", "state");
+    let mut gate = setup.policy("tracker.yaml", &jira_app("tracker", "oauth", GRANTS)).start();
+    let revoke = |gate: &Gate, project: &str| {
+        let within = format!("project:{project}");
+        run(gate, &["revoke", "--app", "jira/tracker", "--scope", "write:jira-work", "--in", &within, "--reason", "x"])
+    };
+    let act = id_in(&says(revoke(&gate, "SEC"), 0, &["in force on 1 of 1 gate"]));
+    assert!(gate.path("state/overrides").join(format!("{act}.yaml")).exists());
+    let edit_path = "/rest/api/3/issue/SEC-1";
+    says(run(&gate, &["explain", "--app", "jira/tracker", "--tenant", "acme", "PUT", edit_path]), 1, &[&act]);
+    says(run(&gate, &["check"]), 0, &[]);
+    gate.take().stop();
+    says(revoke(&gate, "OPS"), 0, &[]);
+    assert_eq!(written(&gate), 2);
+    gate.restart();
+    gate.refuses(&edit("SEC-1"), "container_revoked");
+    gate.refuses(&edit("OPS-1"), "container_revoked");
+    gate.passes(&edit("PROJ-1"));
+    // An act that is broken is told like any file.
+    gate.take().stop();
+    std::fs::write(gate.path("state/overrides/broken.yaml"), "grants: [").expect("a file");
+    says(run(&gate, &["check"]), 1, &["broken.yaml"]);
+}
+
 #[test]
 fn a_revocation_holds_when_the_command_returns_and_can_be_taken_back() {
     let gate = gate();

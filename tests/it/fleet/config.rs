@@ -6,17 +6,38 @@ use std::sync::Arc;
 use scopegate::config::{self, model};
 
 fn parsed(overrides: &str, more: &str) -> Result<model::Config, String> {
-    let text = format!(
+    parse(&(text_with(overrides) + more))
+}
+
+fn text_with(overrides: &str) -> String {
+    format!(
         "version: 1\ngates:\n  - {{name: jira, listen: 127.0.0.1:8080, product: jira, identify: [gate_key], \
          upstream: 'https://acme.atlassian.net', bypass: credential, tenant: {{fixed: acme}}}}\n\
-         policies: policies\noverrides: {overrides}\n{more}"
-    );
+         policies: policies\noverrides: {overrides}\n"
+    )
+}
+
+fn parse(text: &str) -> Result<model::Config, String> {
     let file: Arc<Path> = Path::new("/etc/scopegate/scopegate.yaml").into();
-    config::parse(&file, &text, &|_| true)
+    config::parse(&file, text, &|_| true)
         .map_err(|problems| problems.iter().map(|problem| format!("{}\n", problem.message)).collect())
 }
 
 const STATE: &str = "state: state\n";
+
+#[test]
+fn acts_lie_in_the_state_folder_unless_it_is_said_where() {
+    let overrides = |text: &str| -> Result<_, String> {
+        let text = text_with("").replace("overrides: \n", text);
+        Ok(parse(&text)?.overrides)
+    };
+    assert_eq!(overrides(STATE), Ok(Some("/etc/scopegate/state/overrides".into())));
+    assert_eq!(overrides("state: /var/lib/scopegate\n"), Ok(Some("/var/lib/scopegate/overrides".into())));
+    assert_eq!(overrides("state: state\noverrides: elsewhere\n"), Ok(Some("/etc/scopegate/elsewhere".into())));
+    assert_eq!(overrides(""), Ok(None), "nothing outlives a restart");
+    let within = overrides("state: policies/state\n").unwrap_err();
+    assert!(within.contains("the overrides lie in the policy folder"), "{within}");
+}
 
 #[test]
 fn a_url_is_enough() {
