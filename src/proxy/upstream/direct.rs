@@ -242,12 +242,7 @@ pub(super) async fn exchange(
 }
 
 /// The answer as it goes on. One that is here whole needs its connection no more.
-fn pass_on(
-    answer: Answer,
-    lease: Http1Lease,
-    connection: &Rc<RefCell<Counted>>,
-    limits: &Limits,
-) -> Response<Body> {
+fn pass_on(answer: Answer, lease: Http1Lease, connection: &Rc<RefCell<Counted>>, limits: &Limits) -> Response<Body> {
     let Answer { mut head, mut framing, keeps } = answer;
     let whole = {
         let direct = &mut connection.borrow_mut().connection;
