@@ -364,7 +364,9 @@ impl<'p> View<'p> {
     }
 
     fn scopes_in(&self, operation: &Operation, set: &ScopeSet) -> Vec<Right> {
-        let scopes = operation.all_scopes.iter().filter(|scope| set.contains(*scope));
+        let needed = operation.all_scopes.iter().chain(operation.extra_scopes.iter());
+        let needed: ScopeSet = needed.filter(|scope| set.contains(*scope)).collect();
+        let scopes = needed.iter();
         let names = scopes.filter_map(|scope| self.scope_name(scope));
         names.map(|scope| Right::ScopeIn { operation: operation.id.to_string(), scope }).collect()
     }

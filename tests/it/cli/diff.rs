@@ -60,6 +60,30 @@ fn a_cell_that_is_gained_widens() {
     widens(&app(""), &more, "tracker/a in acme gains write:work in project PROJ, as app");
 }
 
+/// `chat:write.customize` is in no line of `chat.postMessage`: its arguments ask for it.
+#[test]
+fn a_scope_that_only_arguments_ask_for_is_one_of_its_operation() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "version: 1\npolicies: policies\ngates:\n  - {name: slack, listen: '127.0.0.1:0', product: slack, \
+                  identify: [gate_key], upstream: 'https://slack.com', bypass: credential, tenant: {fixed: T1}}\n";
+    write(folder.path(), "scopegate.yaml", config);
+    let key = format!("{:064}", 1);
+    let app = format!(
+        "version: 1\napp: slack/a\nname: A\ncontact: it@example.com\ninstallations:\n  - tenant: T1\n    credentials:\n      \
+         - {{method: gate_key, sha256: '{key}', kind: bot, upstream: {{file: /run/secrets/a}}}}\n\
+         grants: [{{scopes: all, actors: [app], in: all}}]\n"
+    );
+    let taken =
+        "revocations: [{scopes: ['chat:write.customize'], operations: [chat.postMessage], in: all, reason: r}]\n";
+    write(folder.path(), "old.yaml", &format!("{app}{taken}"));
+    write(folder.path(), "new.yaml", &app);
+    let ran = run_in(folder.path(), &["diff", "old.yaml", "new.yaml", "--config", "scopegate.yaml"]);
+    ran.says(1, &["chat:write.customize", "chat.postMessage"]);
+    write(folder.path(), "policies/old.yaml", &format!("{app}{taken}"));
+    let ran = run_in(folder.path(), &["cells", "--config", "scopegate.yaml"]);
+    ran.says(0, &["chat:write.customize", "chat.postMessage"]);
+}
+
 #[test]
 fn each_term_of_a_grant_that_is_loosened_widens() {
     let rule = |terms: &str| granting(&format!("  - {{scopes: [READ], {terms}}}\n"));
