@@ -29,7 +29,7 @@ use super::identity::{
 use super::jobs::AskedJob;
 use super::judge::{
     Mode, Question, Refused, RuleKind, RuleRef, held_scopes, passes, passes_enforced, passes_observed, refusal,
-    shadowing,
+    shadowing, would_permit,
 };
 use super::looked_up::LookedUp;
 use super::pins::Pins;
@@ -185,6 +185,8 @@ pub struct Denial {
     pub retry_after_s: Option<u32>,
     /// Of a request that passes: the files that would each have refused it, were they not in shadow mode.
     pub shadowing: Box<[Arc<Path>]>,
+    /// Of one that is refused: with the grants that are in shadow mode it would pass.
+    pub shadow_permits: bool,
 }
 
 impl Denial {
@@ -205,6 +207,7 @@ impl Denial {
             hidden: false,
             retry_after_s: None,
             shadowing: Box::default(),
+            shadow_permits: false,
         }
     }
 
@@ -720,8 +723,12 @@ impl<'c> Case<'c> {
     fn refused(&self, question: &Question<'_>, who: Who, observed: bool) -> Result<Option<Box<Denial>>, Box<Denial>> {
         let Some(refused) = refusal(question, Mode::Enforced) else { return Ok(None) };
         let lifted = passes_observed(question);
-        let denial = Box::new(self.denial(question, who, &refused));
-        if observed && lifted { Ok(Some(denial)) } else { Err(denial) }
+        let mut denial = Box::new(self.denial(question, who, &refused));
+        if observed && lifted {
+            return Ok(Some(denial));
+        }
+        denial.shadow_permits = would_permit(question);
+        Err(denial)
     }
 
     /// Whether any rule in shadow mode may bear on the app.
@@ -770,6 +777,7 @@ impl<'c> Case<'c> {
             hidden: false,
             retry_after_s: None,
             shadowing: Box::default(),
+            shadow_permits: false,
         }
     }
 

@@ -26,7 +26,7 @@ use super::reason::Reason;
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::{ContainerName, ContainerRef, Reach, Touched};
 
-pub use shadow::{Document, shadowing};
+pub use shadow::{Document, shadowing, would_permit};
 pub use standing::{Standing, standing};
 
 /// Everything that one judgement is made of.

@@ -122,6 +122,7 @@ impl Record {
             trace: None,
             generation: None,
             cut: false,
+            shadow_permits: false,
         };
         Self {
             recorder: Arc::clone(recorder),
@@ -169,6 +170,11 @@ impl Record {
     /// The files in shadow mode that would each have refused it, by the judgement that counts.
     pub fn shadowing(&mut self, files: &[Arc<Path>]) {
         self.shadowing = files.into();
+    }
+
+    /// With the grants in shadow mode it would have passed.
+    pub fn shadow_permits(&mut self, would: bool) {
+        self.with(|line| line.shadow_permits = would);
     }
 
     /// Who keeps what outlasts a revocation, if anybody does.

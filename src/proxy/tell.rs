@@ -64,6 +64,7 @@ impl Labels {
         if let Some(operation) = denial.operation.and_then(|id| self.operations.get(usize::from(id.0))) {
             record.operation(Arc::clone(operation));
         }
+        record.shadow_permits(denial.shadow_permits);
         self.why(record, denial);
     }
 

@@ -53,6 +53,8 @@ pub struct Line {
     pub generation: Option<u64>,
     /// It was permitted, and cut when it no longer was.
     pub cut: bool,
+    /// It was refused, and grants in shadow mode would have let it pass.
+    pub shadow_permits: bool,
 }
 
 /// A container, with the name that a `names` document gives it.
@@ -175,6 +177,7 @@ pub(super) mod tests {
             trace: None,
             generation: None,
             cut: false,
+            shadow_permits: false,
         }
     }
 

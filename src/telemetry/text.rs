@@ -46,6 +46,9 @@ pub fn write(out: &mut Vec<u8>, line: &Line, users: &UserIds, dropped: u64) {
     if line.cut {
         out.extend_from_slice(b",\"cut\":true");
     }
+    if line.shadow_permits {
+        out.extend_from_slice(b",\"shadow\":\"permit\"");
+    }
     name(out, ",\"app\":", line.app.as_deref());
     name(out, ",\"tenant\":", line.tenant.as_deref());
     written(out, ",\"tenant_name\":", line.tenant_name.as_deref());

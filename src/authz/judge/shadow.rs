@@ -1,5 +1,5 @@
-//! Which documents in shadow mode would each, by itself, have refused a request that passes: what is known of an act before
-//! it is promoted. Off the fast path.
+//! Which documents in shadow mode would each, by itself, have refused a request that passes, which is what is known of an act
+//! before it is promoted; and whether grants in shadow mode would have let pass one that is refused. Off the fast path.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +39,11 @@ pub fn shadowing(question: &Question<'_>, observed: bool) -> Box<[Arc<Path>]> {
         }
     }
     files.into()
+}
+
+/// Whether a request that is refused would pass, were the grants in shadow mode enforced.
+pub fn would_permit(question: &Question<'_>) -> bool {
+    question.rules().any(|rules| rules.linked.part.has_shadow) && passes(question, Mode::WithShadowGrants)
 }
 
 fn would_refuse(question: &Question<'_>, rules: &Rules<'_>, observed: bool) -> bool {

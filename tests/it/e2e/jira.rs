@@ -575,9 +575,26 @@ fn a_shadow_revocation_takes_nothing_and_says_what_it_would_have_done() {
 }
 
 #[test]
-fn a_shadow_grant_gives_nothing() {
-    let gate = tracker("grants: [{scopes: [read:jira-work], actors: [app], in: all, mode: shadow}]\n");
+fn a_shadow_grant_gives_nothing_and_says_what_it_would_have_given() {
+    let gate = tracker(
+        "grants:\n  - {scopes: [read:jira-work], actors: [app], in: {project: [PROJ, SEC]}, mode: shadow}\n  \
+         - {scopes: [read:jira-user], actors: [app], in: all}\n\
+         revocations: [{scopes: [read:jira-work], in: {project: [SEC]}, reason: x}]\n",
+    );
     gate.refuses(&get(&issue("PROJ-1")), "missing_scope");
+    assert_eq!(gate.log.line(1)["shadow"], "permit");
+    // What it does not give, elsewhere or in itself, and what is revoked all the same.
+    for (number, (ask, reason)) in [
+        (get(&issue("OTHER-1")), "missing_scope"),
+        (edit("PROJ-1"), "missing_scope"),
+        (get(&issue("SEC-1")), "container_revoked"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        gate.refuses(&ask, reason);
+        assert!(gate.log.line(number + 2)["shadow"].is_null(), "{reason}");
+    }
 }
 
 #[test]
