@@ -60,6 +60,26 @@ fn a_webhook_needs_the_scope_of_each_of_its_events() {
     bitbucket("webhook, pullrequest, 'gate:deliver'").passes(&events(r#"["repo:push","pullrequest:created"]"#));
 }
 
+/// An operation that is granted stands for its lines: what its arguments ask for is given by none of them, nor by a line of
+/// another operation that is granted beside it.
+#[test]
+fn what_arguments_ask_for_is_not_given_with_another_operation() {
+    let hooks = "repositories-workspace-repo-slug-hooks-post";
+    let issues = "repositories-workspace-repo-slug-issues-get";
+    let rules = |more: &str| {
+        format!(
+            "grants:\n  - {{operations: [{hooks}, {issues}], actors: [app], in: all}}\n  \
+             - {{scopes: [repository, 'gate:deliver'{more}], actors: [app], in: all}}\n"
+        )
+    };
+    let gate = gate_of(Setup::bitbucket(), "bitbucket", "oauth", &rules(""));
+    gate.passes(&Ask::get("/2.0/repositories/acme/web/issues").bearer("app"));
+    gate.passes(&events(r#"["repo:push"]"#));
+    gate.refuses(&events(r#"["issue:created"]"#), "missing_scope");
+    gate.refuses(&events(r#"["repo:push","issue:created"]"#), "missing_scope");
+    gate_of(Setup::bitbucket(), "bitbucket", "oauth", &rules(", issue")).passes(&events(r#"["issue:created"]"#));
+}
+
 #[test]
 fn the_new_scopes_of_bitbucket_are_asked_in_their_own_words() {
     let both = "'read:webhook:bitbucket', 'write:webhook:bitbucket', 'gate:deliver'";

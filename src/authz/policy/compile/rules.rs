@@ -153,16 +153,36 @@ impl<'a> RuleCompiler<'a> {
             limits,
         };
         let Some(area) = area else { return };
-        let grant = Grant {
-            scopes: self.scope_sets.number(scopes),
-            operations: operations.map(|operations| self.operation_number(operations)),
-            condition: self.conditions.number(condition),
-            area: self.areas.number(area),
-            line: rule.at.line,
-            shadow: rule.shadow,
-            required: rule.required,
+        let (condition, area) = (self.conditions.number(condition), self.areas.number(area));
+        let parts = match operations {
+            Some(operations) if rule.scopes.is_none() => self.apart(operations),
+            operations => vec![(scopes, operations)],
         };
-        self.grants.push(grant);
+        for (scopes, operations) in parts {
+            let grant = Grant {
+                scopes: self.scope_sets.number(scopes),
+                operations: operations.map(|operations| self.operation_number(operations)),
+                condition,
+                area,
+                line: rule.at.line,
+                shadow: rule.shadow,
+                required: rule.required,
+            };
+            self.grants.push(grant);
+        }
+    }
+
+    /// Operations that are granted by themselves, with the scopes of their lines. What an operation's arguments ask for is in
+    /// none of its lines, and may be in one of another's: so each such operation stands alone.
+    fn apart(&self, operations: Vec<OperationId>) -> Vec<(ScopeSet, Option<Vec<OperationId>>)> {
+        let catalog = &self.product.catalog;
+        let is_asked = |id: &OperationId| {
+            catalog.operations.get(usize::from(id.0)).is_some_and(|operation| !operation.extras.is_empty())
+        };
+        let (asked, plain): (Vec<_>, Vec<_>) = operations.into_iter().partition(is_asked);
+        let plain = (!plain.is_empty()).then_some(plain);
+        let all = plain.into_iter().chain(asked.into_iter().map(|one| vec![one]));
+        all.map(|operations| (self.lines_of(&operations), Some(operations))).collect()
     }
 
     /// Compiles a line under `revocations`. `from` is the document it stands in.
