@@ -330,8 +330,7 @@ impl<'q> Question<'q> {
 
     /// Every scope in any line, the guards, and what arguments may ask for.
     fn all_scopes(&self, operation: &Operation) -> ScopeSet {
-        let mut all = operation.all_scopes;
-        all.union_with(&operation.extra_scopes);
+        let mut all = operation.any_scopes();
         self.answer_guard.into_iter().for_each(|guard| all.insert(guard));
         all
     }

@@ -8,7 +8,7 @@ use super::container::check_read_by_all;
 use super::{Operation, PlaceAt, VocabularyId};
 use crate::authz::request::json::Value;
 use crate::authz::request::{BadRequest, Facts, Found, RequestView, argument, values_of};
-use crate::authz::scope::ScopeId;
+use crate::authz::scope::{ScopeId, ScopeSet};
 
 /// The most extras of one operation: a bit each, and one for what nobody knows.
 pub const EXTRAS_MAX: usize = 15;
@@ -70,6 +70,14 @@ pub struct ExtraSource {
 }
 
 impl Operation {
+    /// Every scope that any of its requests may need: in a line, as a guard, or for what its arguments ask.
+    #[inline]
+    pub fn any_scopes(&self) -> ScopeSet {
+        let mut all = self.all_scopes;
+        all.union_with(&self.extra_scopes);
+        all
+    }
+
     /// The scopes of these extras in one vocabulary.
     #[inline]
     pub fn extra_scopes(&self, extras: ExtraMask, vocabulary: VocabularyId) -> impl Iterator<Item = ScopeId> + Clone {

@@ -364,9 +364,8 @@ impl<'p> View<'p> {
     }
 
     fn scopes_in(&self, operation: &Operation, set: &ScopeSet) -> Vec<Right> {
-        let needed = operation.all_scopes.iter().chain(operation.extra_scopes.iter());
-        let needed: ScopeSet = needed.filter(|scope| set.contains(*scope)).collect();
-        let scopes = needed.iter();
+        let needed = operation.any_scopes();
+        let scopes = needed.iter().filter(|scope| set.contains(*scope));
         let names = scopes.filter_map(|scope| self.scope_name(scope));
         names.map(|scope| Right::ScopeIn { operation: operation.id.to_string(), scope }).collect()
     }

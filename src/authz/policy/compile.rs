@@ -67,8 +67,7 @@ impl Product {
         let operations = operations.map(|(index, operation)| (operation.id.clone(), OperationId(index))).collect();
         let mut used = ScopeSet::EMPTY;
         for operation in &catalog.operations {
-            used.union_with(&operation.all_scopes);
-            used.union_with(&operation.extra_scopes);
+            used.union_with(&operation.any_scopes());
         }
         used.insert(catalog.gate_call);
         // Any answer may lead to another origin.

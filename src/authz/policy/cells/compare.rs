@@ -347,9 +347,8 @@ fn rights(catalog: &Catalog, operation: Option<OperationId>, left: &Load) -> Vec
             if lines.is_subset(&left.scopes) {
                 return vec![Right::Operation(id(operation))];
             }
-            // What only some of its requests need is needed there too.
-            let needs = |scope| operation.all_scopes.contains(scope) || operation.extra_scopes.contains(scope);
-            let own = others.iter().filter(|scope| needs(**scope));
+            let needed = operation.any_scopes();
+            let own = others.iter().filter(|scope| needed.contains(**scope));
             let own: Vec<_> = own.map(|scope| catalog.scope_name(*scope).to_owned()).collect();
             own.into_iter().map(|scope| Right::ScopeIn { operation: id(operation), scope }).collect()
         }

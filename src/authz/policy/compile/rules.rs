@@ -577,7 +577,7 @@ impl<'a> RuleCompiler<'a> {
 
 /// Whether an operation needs any of these: in a line, as a guard, or where its arguments ask for it.
 fn needs_any(operation: &Operation, scopes: &ScopeSet) -> bool {
-    operation.all_scopes.intersects(scopes) || operation.extra_scopes.intersects(scopes)
+    operation.any_scopes().intersects(scopes)
 }
 
 /// The number of a reference by name, each name once.
