@@ -54,8 +54,8 @@ pub enum Broken {
 
 /// The connection.
 #[derive(Debug)]
-pub struct Direct<T = Transport> {
-    io: GatedIo<T>,
+pub struct Direct {
+    io: GatedIo<Transport>,
     /// What has come and nobody took yet.
     came: BytesMut,
     /// How much of `came` was searched for the end of a head.
@@ -67,7 +67,12 @@ pub struct Direct<T = Transport> {
     written: usize,
     /// Another request may follow on it.
     is_reusable: bool,
+    /// It counts for as long as it is open.
+    counted: Counted,
 }
+
+/// Its places among the open connections.
+pub type Counted = (Open<Place>, Open<UpstreamSide>);
 
 /// The head of an answer, and how its body is framed.
 #[derive(Debug)]
@@ -78,8 +83,8 @@ struct Answer {
     keeps: bool,
 }
 
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Direct<T> {
-    pub fn new(io: GatedIo<T>) -> Self {
+impl Direct {
+    pub fn new(io: GatedIo<Transport>, counted: Counted) -> Self {
         Self {
             io,
             came: BytesMut::new(),
@@ -88,6 +93,7 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Direct<T> {
             head: Vec::new(),
             written: 0,
             is_reusable: true,
+            counted,
         }
     }
 
@@ -106,8 +112,8 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Direct<T> {
     }
 
     /// For whoever drives it otherwise from here on. `None`: of no use to anybody.
-    pub fn into_io(mut self) -> Option<GatedIo<T>> {
-        self.is_ready().then_some(self.io)
+    pub fn into_parts(mut self) -> Option<(GatedIo<Transport>, Counted)> {
+        self.is_ready().then_some((self.io, self.counted))
     }
 
     fn begin(&mut self, head: &request::Parts) {
@@ -185,18 +191,11 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Direct<T> {
     }
 }
 
-/// A connection of the pool's, counted for as long as it is open.
-#[derive(Debug)]
-pub struct Counted {
-    pub connection: Direct,
-    pub counted: (Open<Place>, Open<UpstreamSide>),
-}
-
 /// A request without a body that is about to be sent. Its head is written down already: it has no room in what waits.
 #[derive(Debug)]
 pub(super) struct Exchange {
     lease: Http1Lease,
-    connection: Rc<RefCell<Counted>>,
+    connection: Rc<RefCell<Direct>>,
     method: Method,
 }
 
@@ -204,7 +203,7 @@ impl Exchange {
     /// Takes the request, if the connection is one that nobody else drives.
     pub(super) fn begin(lease: Http1Lease, head: &request::Parts) -> Result<Self, Http1Lease> {
         let Some(connection) = lease.direct() else { return Err(lease) };
-        connection.borrow_mut().connection.begin(head);
+        connection.borrow_mut().begin(head);
         Ok(Self { lease, connection, method: head.method.clone() })
     }
 }
@@ -218,7 +217,7 @@ pub(super) async fn exchange(
     let limits = pool.limits();
     let gate = Rc::clone(lease.gate());
     if gate.has_moved(generation) {
-        connection.borrow_mut().connection.takes_back();
+        connection.borrow_mut().takes_back();
         lease.give_back();
         return Err(Failure::Moved(RequestBody::Empty));
     }
@@ -226,8 +225,7 @@ pub(super) async fn exchange(
     let answer = {
         let mut interim = 0;
         let answer = pin!(std::future::poll_fn(|context| {
-            let mut counted = connection.borrow_mut();
-            counted.connection.poll_answer(context, &method, &mut interim, limits)
+            connection.borrow_mut().poll_answer(context, &method, &mut interim, limits)
         }));
         pool.timers().until(gate.progress() + limits.response_timeout, answer).await
     };
@@ -242,10 +240,10 @@ pub(super) async fn exchange(
 }
 
 /// The answer as it goes on. One that is here whole needs its connection no more.
-fn pass_on(answer: Answer, lease: Http1Lease, connection: &Rc<RefCell<Counted>>, limits: &Limits) -> Response<Body> {
+fn pass_on(answer: Answer, lease: Http1Lease, connection: &Rc<RefCell<Direct>>, limits: &Limits) -> Response<Body> {
     let Answer { mut head, mut framing, keeps } = answer;
     let whole = {
-        let direct = &mut connection.borrow_mut().connection;
+        let mut direct = connection.borrow_mut();
         let whole = framing.take_whole(&mut direct.came);
         if framing.is_over() {
             direct.ended(keeps);

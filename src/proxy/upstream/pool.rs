@@ -77,7 +77,7 @@ struct Link {
 #[derive(Debug)]
 enum Driven {
     /// Whoever has a request on it. Shared with the body of the answer alone, which does not keep it.
-    Direct(Rc<RefCell<Counted>>),
+    Direct(Rc<RefCell<Direct>>),
     /// A task of hyper's, for as long as it is open.
     Hyper(SendRequest<Payload>),
     /// Nobody: it is no more.
@@ -87,7 +87,7 @@ enum Driven {
 impl Link {
     fn is_closed(&self) -> bool {
         match &self.driven {
-            Driven::Direct(direct) => !direct.borrow().connection.is_reusable(),
+            Driven::Direct(direct) => !direct.borrow().is_reusable(),
             Driven::Hyper(sender) => sender.is_closed(),
             Driven::Closed => true,
         }
@@ -95,7 +95,7 @@ impl Link {
 
     fn is_ready(&self) -> bool {
         match &self.driven {
-            Driven::Direct(direct) => direct.borrow_mut().connection.is_ready(),
+            Driven::Direct(direct) => direct.borrow_mut().is_ready(),
             Driven::Hyper(sender) => sender.is_ready() && self.gate.is_flushed(),
             Driven::Closed => false,
         }
@@ -248,10 +248,10 @@ impl Pool {
         Ok(self.open_http1(io, counted, trust))
     }
 
-    fn open_http1(self: &Rc<Self>, io: Transport, counted: (Open<Place>, Open<UpstreamSide>), trust: u64) -> Lease {
+    fn open_http1(self: &Rc<Self>, io: Transport, counted: Counted, trust: u64) -> Lease {
         let gate = Gate::new(Arc::clone(&self.generation));
-        let connection = Direct::new(GatedIo::new(io, Rc::clone(&gate)));
-        let driven = Driven::Direct(Rc::new(RefCell::new(Counted { connection, counted })));
+        let connection = Direct::new(GatedIo::new(io, Rc::clone(&gate)), counted);
+        let driven = Driven::Direct(Rc::new(RefCell::new(connection)));
         let link = Link { driven, gate, trust };
         Lease::Http1(Http1Lease { link, pool: Rc::downgrade(self), is_reused: false })
     }
@@ -324,7 +324,7 @@ impl Http1Lease {
     }
 
     /// The connection, where nobody else drives it.
-    pub(super) fn direct(&self) -> Option<Rc<RefCell<Counted>>> {
+    pub(super) fn direct(&self) -> Option<Rc<RefCell<Direct>>> {
         match &self.link.driven {
             Driven::Direct(direct) => Some(Rc::clone(direct)),
             Driven::Hyper(_) | Driven::Closed => None,
@@ -342,10 +342,8 @@ impl Http1Lease {
     pub(super) async fn through_hyper(&mut self, pool: &Pool) -> bool {
         match std::mem::replace(&mut self.link.driven, Driven::Closed) {
             Driven::Direct(direct) => {
-                let Some(Counted { connection, counted }) = Rc::into_inner(direct).map(RefCell::into_inner) else {
-                    return false;
-                };
-                let Some(io) = connection.into_io() else { return false };
+                let connection = Rc::into_inner(direct).map(RefCell::into_inner);
+                let Some((io, counted)) = connection.and_then(Direct::into_parts) else { return false };
                 let opened = http1::open(io, &self.link.gate, counted, &pool.counters, &pool.limits).await;
                 let Ok(sender) = opened else { return false };
                 self.link.driven = Driven::Hyper(sender);

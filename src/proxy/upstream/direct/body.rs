@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use httparse::{Header, Status};
 
 use super::super::super::stream::BodyError;
-use super::Counted;
+use super::Direct;
 
 /// Bytes of a line that says the size of a chunk, extensions and all.
 const SIZE_LINE_BYTES_MAX: usize = 16 * 1024;
@@ -189,7 +189,7 @@ fn trailers(came: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
 /// The body. The connection is another's, who may end it.
 #[derive(Debug)]
 pub struct DirectBody {
-    connection: Weak<RefCell<Counted>>,
+    connection: Weak<RefCell<Direct>>,
     framing: Framing,
     keeps: bool,
     /// It broke off before its end.
@@ -197,7 +197,7 @@ pub struct DirectBody {
 }
 
 impl DirectBody {
-    pub fn new(connection: Weak<RefCell<Counted>>, framing: Framing, keeps: bool) -> Self {
+    pub fn new(connection: Weak<RefCell<Direct>>, framing: Framing, keeps: bool) -> Self {
         Self { connection, framing, keeps, is_cut: false }
     }
 
@@ -218,7 +218,7 @@ impl DirectBody {
             return Poll::Ready(None);
         }
         let Some(connection) = self.connection.upgrade() else { return Poll::Ready(Some(Err(BodyError::Cut))) };
-        let direct = &mut connection.borrow_mut().connection;
+        let mut direct = connection.borrow_mut();
         let frame = loop {
             match self.framing.next(&mut direct.came) {
                 Ok(Some(frame)) => break Some(frame),
