@@ -270,6 +270,24 @@ impl Gate {
         answer
     }
 
+    /// The request passes, whatever the gate asks the product besides.
+    #[track_caller]
+    pub fn passes_beside_questions(&self, ask: &Ask) {
+        let answer = self.ask(ask);
+        assert_eq!((answer.status, answer.reason()), (200, None), "{}\n{}", answer.head, answer.body);
+    }
+
+    /// The request is refused with this reason, and the upstream sees nothing but the gate's own questions.
+    #[track_caller]
+    pub fn refuses_beside(&self, is_question: fn(&Received) -> bool, ask: &Ask, reason: &str) -> Answer {
+        let passed_on = || self.upstream.requests().iter().filter(|one| !is_question(one)).count();
+        let before = passed_on();
+        let answer = self.ask(ask);
+        assert_eq!(answer.reason(), Some(reason), "{}\n{}", answer.head, answer.body);
+        assert_eq!(passed_on(), before, "the upstream saw it");
+        answer
+    }
+
     /// Asks without pause while other work is done: each time it is refused, and the upstream sees nothing.
     pub fn refuses_meanwhile<T>(&self, ask: &Ask, reason: &str, work: impl FnOnce() -> T) -> T {
         super::meanwhile(|| drop(self.refuses(ask, reason)), work)
