@@ -84,7 +84,7 @@ fn message_of_10_kib() -> String {
 }
 
 fn facts(body: BodyFacts<'_>) -> Facts<'_> {
-    Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() }
+    Facts { now_ms: NOW_MS, behind_ms: 0, body, looked_up: LookedUp::nothing() }
 }
 
 /// Views and decisions of one call by one app. Both must end as expected, or the numbers mean nothing.

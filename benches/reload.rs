@@ -230,7 +230,8 @@ impl Bench {
         let request = request.header("authorization", format!("Bearer t{app}")).body(()).unwrap();
         let (parts, ()) = request.into_parts();
         let view = RequestView::of(&parts).unwrap();
-        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+        let facts =
+            Facts { now_ms: self.live.now_ms(), behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
         decide(&self.live.load(), &self.gate, &view, &facts).is_ok()
     }
 

@@ -168,7 +168,7 @@ fn load_catalog(source: &CatalogSource) -> Result<Option<Arc<Catalog>>, Vec<Prob
 pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Running, Vec<Problem>> {
     let catalogs = catalogs(Some(config))?;
     machine::make_folders(config)?;
-    let live = Arc::new(Live::new(Snapshot::empty(Arc::new(Catalogs::new(catalogs)))));
+    let live = Arc::new(Live::by(Snapshot::empty(Arc::new(Catalogs::new(catalogs))), state::clock(config)));
     let metrics = Metrics::new(config.metrics_apps_max).map_err(|error| failed("the metrics", &error))?;
     let readiness = Readiness::default();
     let shutdown = Arc::new(Shutdown::default());

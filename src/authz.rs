@@ -13,6 +13,7 @@ pub mod judge;
 pub mod looked_up;
 #[cfg(test)]
 mod naive;
+pub mod now;
 pub mod origin;
 pub mod path;
 pub mod pins;

@@ -1,6 +1,7 @@
 //! The control plane: everything that is not on the way of a request.
 
 pub mod admin;
+pub mod clock;
 pub mod digests;
 pub mod files;
 pub mod fleet;

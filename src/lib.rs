@@ -12,6 +12,7 @@ pub mod acts;
 pub mod app;
 pub mod authz;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;

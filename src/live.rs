@@ -4,13 +4,13 @@
 //! and a clock that never runs backwards, so that what has ended stays ended (law 2).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use crate::authz::snapshot::Snapshot;
+use crate::clock::{Clock, Now};
 
 /// Where the planes meet.
 #[derive(Debug)]
@@ -19,18 +19,20 @@ pub struct Live {
     generation: Arc<AtomicU64>,
     /// Tells whoever has something to judge again that the generation moved.
     published: watch::Sender<u64>,
-    /// The latest Unix time in milliseconds that any request was judged at.
-    latest_ms: AtomicI64,
-    /// How far the clock is set ahead, for tests and `test`; 0 otherwise.
-    offset_ms: AtomicI64,
+    clock: Arc<Clock>,
 }
 
 impl Live {
     pub fn new(snapshot: Snapshot) -> Self {
+        Self::by(snapshot, Arc::new(Clock::start(None)))
+    }
+
+    /// By a clock that was started before.
+    pub fn by(snapshot: Snapshot, clock: Arc<Clock>) -> Self {
         let generation = Arc::new(AtomicU64::new(snapshot.generation));
         let published = watch::Sender::new(snapshot.generation);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { snapshot, generation, published, latest_ms: AtomicI64::new(i64::MIN), offset_ms: AtomicI64::new(0) }
+        Self { snapshot, generation, published, clock }
     }
 
     /// The newest snapshot. Whoever waits must let go of it first.
@@ -62,20 +64,17 @@ impl Live {
 
     /// The time to judge a request by: never earlier than any that was judged by before.
     #[inline]
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The same, by what ends.
+    #[inline]
     pub fn now_ms(&self) -> i64 {
-        let now = unix_ms().saturating_add(self.offset_ms.load(Ordering::Relaxed));
-        let latest = self.latest_ms.load(Ordering::Relaxed);
-        if now > latest { self.latest_ms.fetch_max(now, Ordering::Relaxed).max(now) } else { latest }
+        self.now().ms
     }
 
-    /// Sets the clock ahead of, or behind, the system's. For tests: `now_ms` still never runs backwards.
-    pub fn set_clock_offset_ms(&self, offset_ms: i64) {
-        self.offset_ms.store(offset_ms, Ordering::Relaxed);
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
     }
-}
-
-/// Unix time in milliseconds by the system's clock.
-pub fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -177,6 +177,7 @@ pub struct Metrics {
     certificate_expiry: GaugeVec,
     certificate_problems: IntGaugeVec,
     state_problems: IntGaugeVec,
+    clock_behind: IntGauge,
     admin_requests: IntCounterVec,
     bucket: BucketMetrics,
     panics: IntCounter,
@@ -287,6 +288,13 @@ impl Metrics {
                 "state_problems",
                 "1 where something that is kept in the state folder cannot be written, or was lost.",
                 &["what"],
+            )?,
+            clock_behind: plain(
+                at,
+                IntGauge::with_opts(opts(
+                    "clock_behind_seconds",
+                    "How much later revocations end and grants begin, because the clock was set forward.",
+                ))?,
             )?,
             admin_requests,
             bucket: BucketMetrics::register(at)?,
@@ -403,7 +411,12 @@ impl Metrics {
         }
     }
 
-    /// Whether something in the state folder cannot be written: `journal` or `usage`.
+    /// How far what gives by the clock is behind it, in seconds.
+    pub fn clock_behind(&self, seconds: i64) {
+        self.clock_behind.set(seconds);
+    }
+
+    /// Whether something in the state folder cannot be written: `journal`, `usage` or `clock`.
     pub fn state_problem(&self, what: &'static str, stands: bool) {
         if let Ok(gauge) = self.state_problems.get_metric_with_label_values(&[what]) {
             gauge.set(i64::from(stands));

@@ -42,6 +42,7 @@ use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
 use crate::authz::{Class, Denial, Permit, Reason, Wanted, decide, decide_or_ask, starting, wanted};
+use crate::clock::Now;
 use crate::live::Live;
 use crate::shutdown::{Phase, Watch};
 use crate::telemetry::CONTAINERS_SHOWN;
@@ -183,7 +184,8 @@ impl Hub {
                     let read = read_body(head, held.as_ref()).map_err(|denial| Refused { denial, body: unread })?;
                     let known = open.known();
                     let looked_up = known.as_deref().unwrap_or(LookedUp::nothing());
-                    let facts = Facts { now_ms: self.live.now_ms(), body: read, looked_up };
+                    let Now { ms: now_ms, behind_ms } = self.live.now();
+                    let facts = Facts { now_ms, behind_ms, body: read, looked_up };
                     let snapshot = self.live.load();
                     let permit = match self.judge(&snapshot, &request, &facts) {
                         Ok(permit) => permit,

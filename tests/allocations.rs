@@ -37,7 +37,7 @@ fn check_permit_is_free(estate: &Estate, head: &Parts, body: Option<&'static str
     // The tree of a held body is allocated, by its bytes and never by the policy: it is read before.
     let held = |text: &'static str| parse_body(&head.headers, text.as_bytes()).expect("a body");
     let body = body.map_or(BodyFacts::NotHeld, held);
-    let facts = Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() };
+    let facts = Facts { now_ms: NOW_MS, behind_ms: 0, body, looked_up: LookedUp::nothing() };
     let once = || {
         let view = RequestView::of(head).expect("a request");
         assert_eq!(wanted(&estate.snapshot, &estate.gate, &view, NOW_MS), wants);
@@ -91,7 +91,7 @@ fn a_denial_allocates_no_more_in_a_large_policy_than_in_a_small_one() {
     let denied = |estate: &Estate| {
         let head = head("DELETE", "/rest/api/3/issue/PROJ-1", &token("jira", 7), None);
         let view = RequestView::of(&head).expect("a request");
-        let facts = Facts { now_ms: NOW_MS, body: BodyFacts::NotHeld, looked_up: LookedUp::nothing() };
+        let facts = Facts { now_ms: NOW_MS, behind_ms: 0, body: BodyFacts::NotHeld, looked_up: LookedUp::nothing() };
         let once = || drop(decide(&estate.snapshot, &estate.gate, &view, &facts).expect_err("a denial"));
         once();
         allocations(once)

@@ -46,7 +46,7 @@ fn permits_nothing(catalog: Arc<Catalog>) {
         let head = format!("{} {path}\nHost: a\nAuthorization: Bearer {STRANGER}", operation.method);
         let Some(parts) = parts(head.as_bytes()) else { continue };
         let Ok(view) = RequestView::of(&parts) else { continue };
-        let facts = Facts { now_ms: NOW_MS, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+        let facts = Facts { now_ms: NOW_MS, behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
         assert!(decide(&snapshot, &gate, &view, &facts).is_err(), "{head}: permitted without a policy");
     }
 }

@@ -50,7 +50,7 @@ fn stranger_is_refused(snapshot: &Snapshot) {
     let head = format!("GET /rest/api/3/issue/OPS-1\nHost: a\nAuthorization: Bearer {STRANGER}");
     let parts = parts(head.as_bytes()).expect("a request");
     let view = RequestView::of(&parts).expect("a request that is read");
-    let facts = Facts { now_ms: NOW_MS, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+    let facts = Facts { now_ms: NOW_MS, behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     for gate in &*GATES {
         assert!(decide(snapshot, gate, &view, &facts).is_err(), "a stranger is permitted");
     }

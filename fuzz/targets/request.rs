@@ -59,7 +59,7 @@ fn judged_alike(gate: &GateRules, parts: &Parts, view: &RequestView<'_>, last: &
     let mut bodies = vec![BodyFacts::NotHeld, BodyFacts::Empty];
     bodies.extend(parse_body(&parts.headers, body));
     for body in bodies {
-        let facts = Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() };
+        let facts = Facts { now_ms: NOW_MS, behind_ms: 0, body, looked_up: LookedUp::nothing() };
         let decided = decide(snapshot, gate, view, &facts);
         let again = decide(snapshot, gate, last, &facts);
         let reason = |decided: &Result<_, Box<scopegate::authz::Denial>>| decided.as_ref().err().map(|one| one.reason);

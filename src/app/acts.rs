@@ -19,6 +19,7 @@ use crate::acts::text::scalar;
 use crate::acts::{Act, ActId, Order, Refused, draft};
 use crate::authz::policy::store::Content;
 use crate::authz::snapshot::Snapshot;
+use crate::clock::unix_ms;
 use crate::config::Config;
 use crate::control::admin::right::Caller;
 use crate::control::admin::{ActRequest, AdminError, Undo};
@@ -30,7 +31,7 @@ use crate::control::overrides::{NotWritten, Overrides, random};
 use crate::control::reload::force::{Force, InForce, Standing};
 use crate::control::reload::{Holder, TryOut};
 use crate::control::usage;
-use crate::live::{Live, unix_ms};
+use crate::live::Live;
 use crate::proxy::worker::Fence;
 
 /// An act that is not in force after this is told to be missing: something is wrong with the folder.

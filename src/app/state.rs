@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::plain;
+use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::control::clock::ClockKeeper;
 use crate::control::health::Readiness;
 use crate::control::journal::database::Bounds;
 use crate::control::journal::{self, Journal, JournalWriter};
@@ -20,6 +22,17 @@ pub(super) const FLUSH: Duration = Duration::from_secs(1);
 pub(super) struct Kept {
     journal: Option<JournalWriter>,
     usage: Option<UsageKeeper>,
+    clock: Option<ClockKeeper>,
+}
+
+/// The clock, after what was kept of it.
+pub(super) fn clock(config: &Config) -> Arc<Clock> {
+    let kept = config.state.as_deref().map(|state| clock::read(&plain(state)));
+    let kept = kept.transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was kept of the clock cannot be read: the system's is believed");
+        None
+    });
+    Arc::new(Clock::start(kept.flatten().as_ref()))
 }
 
 /// Starts them, before anything is in force that they would have to be told of.
@@ -29,9 +42,11 @@ pub(super) fn start(
     metrics: &Arc<Metrics>,
     readiness: &Readiness,
 ) -> std::io::Result<Kept> {
+    let folder = config.state.as_deref().map(plain);
+    let clock = ClockKeeper::start(folder, Arc::clone(live.clock()), Arc::clone(metrics), readiness.clone())?;
     let Some(state) = &config.state else {
         tracing::info!("no state folder is configured: there is no journal, and no use of rights is counted");
-        return Ok(Kept::default());
+        return Ok(Kept { clock: Some(clock), ..Kept::default() });
     };
     let bounds = config.journal;
     let settings = journal::Settings {
@@ -44,7 +59,7 @@ pub(super) fn start(
     let journal = JournalWriter::start(settings, catalogs, Arc::clone(live), Arc::clone(metrics), readiness.clone())?;
     let catalogs = Arc::clone(&live.load().catalogs);
     let usage = UsageKeeper::start(plain(state), catalogs, Arc::clone(metrics), readiness.clone())?;
-    Ok(Kept { journal: Some(journal), usage: Some(usage) })
+    Ok(Kept { journal: Some(journal), usage: Some(usage), clock: Some(clock) })
 }
 
 impl Kept {
@@ -68,6 +83,6 @@ impl Kept {
 
     /// Writes what still waits.
     pub(super) fn close(&mut self) {
-        drop((self.journal.take(), self.usage.take()));
+        drop((self.journal.take(), self.usage.take(), self.clock.take()));
     }
 }

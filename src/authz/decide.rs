@@ -227,7 +227,7 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
     }
     let Some(states) = &snapshot.states else { return Wanted::Nothing };
     // What the head alone shows; evidence that may stand in the body is still to come.
-    let facts = Facts { now_ms, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+    let facts = Facts { now_ms, behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     let credentials = product_of(snapshot, gate).and_then(|product| states.newest.product(product.id));
     match credentials.map(|policy| identify(gate, &policy.credentials, request, &facts)) {
         Some(Ok(caller)) => Wanted::Body { of: Some(caller.credential.app) },
@@ -631,6 +631,7 @@ impl<'c> Case<'c> {
                 user: caller.credential.user.as_deref(),
                 pipeline: caller.credential.pipeline.as_deref(),
                 now_ms: self.facts.now_ms,
+                gives_ms: self.facts.gives_ms(),
             },
             vocabularies: caller.vocabularies,
             operation: self.operation.unwrap_or(UNKNOWN),
@@ -701,6 +702,7 @@ impl<'c> Case<'c> {
                 user: None,
                 pipeline: None,
                 now_ms: self.facts.now_ms,
+                gives_ms: self.facts.gives_ms(),
             },
             vocabularies: VocabularySet::ALL,
             operation: self.operation.unwrap_or(UNKNOWN),

@@ -84,6 +84,8 @@ struct Call {
     /// The host that it tells, if it tells one and the operation's requests do.
     host: Option<&'static str>,
     now: i64,
+    /// So far behind is the time by which something is given.
+    behind: i64,
 }
 
 /// The outcome as the law has it: `None` permits.
@@ -277,10 +279,12 @@ fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: Option<&st
             })
         })
         .filter(|grant| !grant.shadow && grant.actors.iter().any(|actor| actor.value == call.actor))
-        .filter(|grant| grant.valid.from.is_none_or(|from| from <= call.now))
+        .filter(|grant| grant.valid.from.is_none_or(|from| from <= call.now - call.behind))
         .filter(|grant| grant.valid.until.is_none_or(|until| call.now < until))
         .filter(|grant| {
-            grant.valid.after_install_ms.is_none_or(|span| still_after_install(documents, call, span) == Some(true))
+            grant.valid.after_install_ms.is_none_or(|span| {
+                still_after_install(documents, call, span, call.now - call.behind, call.now) == Some(true)
+            })
         })
         .filter(|grant| grant.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) == Some(true)))
         .filter(|grant| grant.arguments.iter().all(|(_, hosts)| is_one_of(hosts, call) == Some(true)))
@@ -355,8 +359,10 @@ fn live_revocations<'d>(documents: &'d [Document], call: &Call) -> Vec<&'d Revoc
             && rule.users.as_ref().is_none_or(|users| knows_user(documents, users, call) != Some(false))
             && rule.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) != Some(false))
             && rule.valid.from.is_none_or(|from| from <= call.now)
-            && rule.valid.until.is_none_or(|until| call.now < until)
-            && rule.valid.after_install_ms.is_none_or(|span| still_after_install(documents, call, span) != Some(false))
+            && rule.valid.until.is_none_or(|until| call.now - call.behind < until)
+            && rule.valid.after_install_ms.is_none_or(|span| {
+                still_after_install(documents, call, span, call.now, call.now - call.behind) != Some(false)
+            })
             && !(rule.unless_install_window && is_window_open(documents, call))
     };
     rules.retain(live);
@@ -449,7 +455,7 @@ fn is_pipeline(names: &[Spanned<String>], call: &Call) -> Option<bool> {
 
 /// The times at which the caller's installation was made and at which commands opened a window for it, with the end of
 /// each window, as far as they have begun.
-fn windows_begun(documents: &[Document], call: &Call) -> Vec<(i64, i64)> {
+fn windows_begun(documents: &[Document], call: &Call, by: i64) -> Vec<(i64, i64)> {
     let mut windows = Vec::new();
     for document in documents {
         let Body::App(app) = &document.body else { continue };
@@ -463,18 +469,18 @@ fn windows_begun(documents: &[Document], call: &Call) -> Vec<(i64, i64)> {
         let opened = app.install_windows.iter().filter(|window| window.tenant.value == call.tenant);
         windows.extend(opened.map(|window| (window.from, window.until)));
     }
-    windows.retain(|(from, _)| *from <= call.now);
+    windows.retain(|(from, _)| *from <= by);
     windows
 }
 
 fn is_window_open(documents: &[Document], call: &Call) -> bool {
-    windows_begun(documents, call).iter().any(|(_, until)| call.now < *until)
+    windows_begun(documents, call, call.now - call.behind).iter().any(|(_, until)| call.now < *until)
 }
 
 /// Whether so long after the latest of these starts is still to come. `None`: no start is known.
-fn still_after_install(documents: &[Document], call: &Call, span: i64) -> Option<bool> {
-    let latest = windows_begun(documents, call).into_iter().map(|(from, _)| from).max()?;
-    Some(call.now < latest + span)
+fn still_after_install(documents: &[Document], call: &Call, span: i64, begun_by: i64, now: i64) -> Option<bool> {
+    let latest = windows_begun(documents, call, begun_by).into_iter().map(|(from, _)| from).max()?;
+    Some(now < latest + span)
 }
 
 /// `None`: cannot be told.
@@ -863,9 +869,10 @@ fn call() -> impl Strategy<Value = Call> {
     let asked = proptest::option::weighted(0.9, proptest::collection::btree_set(0..2usize, 0..=2));
     let hosts =
         &[None, Some("a.example.com"), Some("b.example.com"), Some("c.b.example.com"), Some("evil.example")][..];
-    let arguments = (asked, proptest::sample::select(hosts));
+    let behind = prop_oneof![4 => Just(0), 1 => 1..12_i64];
+    let arguments = (asked, proptest::sample::select(hosts), behind);
     (who, vocabularies, 0..OPERATIONS.len(), what, variants, (redirected, arguments)).prop_map(
-        |(who, vocabularies, operation, what, variants, (redirected, (asked, host)))| {
+        |(who, vocabularies, operation, what, variants, (redirected, (asked, host, behind)))| {
             let (app, tenant, actor, user, pipeline) = who;
             // What asks for nothing cannot be asked for more.
             let asked = if OPERATIONS[operation].extras.is_empty() { Some(BTreeSet::new()) } else { asked };
@@ -883,6 +890,7 @@ fn call() -> impl Strategy<Value = Call> {
                 asked,
                 host,
                 now: NOW,
+                behind,
             }
         },
     )
@@ -958,8 +966,9 @@ fn with_reach<T>(
     let touched = touched(catalog, call, reach);
     let (index, app) = policy.app(call.app).unwrap();
     let installation = app.installations.iter().find(|one| *one.tenant == *call.tenant);
-    let Call { tenant, user, pipeline, now: now_ms, .. } = *call;
-    let caller = CallerFacts { tenant, installation, actor: actor(call), user, pipeline, now_ms };
+    let Call { tenant, user, pipeline, now: now_ms, behind, .. } = *call;
+    let caller =
+        CallerFacts { tenant, installation, actor: actor(call), user, pipeline, now_ms, gives_ms: now_ms - behind };
     ask(&Question {
         catalog,
         policy,
@@ -1011,6 +1020,7 @@ fn judge(toy: &Toy, policy: &Policy, call: &Call) -> Result<Option<Reason>, Reas
         operation: OperationId(call.operation as u16),
         answer_guard: call.redirected.then_some(toy.catalog.gate_mint),
         now_ms: call.now,
+        behind_ms: call.behind,
     };
     let product = toy.catalogs.get(ProductId(0)).unwrap();
     judged(product, policy, &judging, touched(&toy.catalog, call, reach(&call.what, named)))
@@ -1142,6 +1152,23 @@ fn with_lasting_revocations(mut documents: Vec<Document>) -> Vec<Document> {
             Body::Guardrail(rail) => rail.revocations.iter_mut().for_each(|rule| rule.valid = Valid::default()),
             _ => {}
         }
+    }
+    documents
+}
+
+/// Grants that begin soon, beside others, and revocations that all end soon.
+fn with_soon(mut documents: Vec<Document>) -> Vec<Document> {
+    let soon = Some(NOW + 3);
+    for document in &mut documents {
+        let revocations = match &mut document.body {
+            Body::App(app) => {
+                app.grants.iter_mut().step_by(2).for_each(|rule| rule.valid.from = soon);
+                &mut app.revocations
+            }
+            Body::Guardrail(rail) => &mut rail.revocations,
+            _ => continue,
+        };
+        revocations.iter_mut().for_each(|rule| rule.valid.until = soon);
     }
     documents
 }
@@ -1442,6 +1469,15 @@ proptest! {
         let later = Call { now: NOW + 10, ..call.clone() };
         prop_assert!(permits(&toy, &lasting, &call) || !permits(&toy, &lasting, &later));
     }
+
+    #[test]
+    fn law_2_a_clock_that_is_set_forward_gives_nothing(documents in documents(), call in call(), step in 1..12_i64) {
+        let toy = Toy::new();
+        let set = Call { now: NOW + step, behind: call.behind + step, ..call.clone() };
+        for documents in [with_soon(documents.clone()), documents] {
+            prop_assert!(permits(&toy, &documents, &call) || !permits(&toy, &documents, &set));
+        }
+    }
 }
 
 // Each case compares two policies both ways, which takes longer than judging by them.
@@ -1608,6 +1644,7 @@ fn an_observed_app_that_holds_a_right_that_is_taken_passes_by_another_one_as_if_
         asked: Some(BTreeSet::new()),
         host: None,
         now: NOW,
+        behind: 0,
     };
     for granted in [true, false] {
         let documents = written(granted, &["x:read"]);

@@ -62,9 +62,19 @@ impl fmt::Debug for RequestView<'_> {
 pub struct Facts<'a> {
     /// Unix time in milliseconds.
     pub now_ms: i64,
+    /// So far behind is the time by which a right begins, or a revocation ends: what the clock was set forward by. Mostly 0.
+    pub behind_ms: i64,
     pub body: BodyFacts<'a>,
     /// What the product was asked about things that the request names.
     pub looked_up: &'a LookedUp,
+}
+
+impl Facts<'_> {
+    /// The time by which a right begins, or a revocation ends.
+    #[inline]
+    pub fn gives_ms(&self) -> i64 {
+        self.now_ms.saturating_sub(self.behind_ms)
+    }
 }
 
 impl<'a> RequestView<'a> {

@@ -29,7 +29,7 @@ pub struct AppsArgs {
 
 /// Lists the apps by name.
 pub fn run(args: &AppsArgs, output: &mut Output<'_>) -> Answer {
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let loaded = load::load(&args.sources.sources()?, now_ms);
     let Some(policy) = loaded.policy().filter(|_| !loaded.has_errors()) else {
         return super::refuse_broken(&loaded, args.format, output);
@@ -164,7 +164,7 @@ fn installation_view(one: &Installation, credentials: &BTreeMap<String, usize>, 
         tenant: one.tenant.to_string(),
         tenant_name: one.tenant_name.as_deref().map(str::to_owned),
         installed_at: one.installed_at_ms.map(time_text),
-        install_window_open: one.window_open(now_ms),
+        install_window_open: one.window_open(now_ms, now_ms),
         observe_until: one.observe_until_ms.map(time_text),
         observed: one.observed(now_ms),
         suspended: one.suspended.as_ref().map(|(file, line)| format!("{}:{line}", file.display())),
@@ -188,7 +188,7 @@ fn installation_text(installation: &Installation, credentials: &BTreeMap<String,
         })
         .collect();
     text.push_str(&format!(", credentials: {}", if words.is_empty() { "none".to_owned() } else { words.join(", ") }));
-    if installation.window_open(now_ms) {
+    if installation.window_open(now_ms, now_ms) {
         text.push_str(", install window open");
     }
     if let Some(until) = installation.observe_until_ms {

@@ -146,7 +146,7 @@ pub fn ask(loaded: &Loaded, gate: &GateRules, question: &Question) -> Result<Ans
         user: shown.user,
         containers: &containers,
     };
-    let facts = Facts { now_ms: question.at_ms, body, looked_up: LookedUp::nothing() };
+    let facts = Facts { now_ms: question.at_ms, behind_ms: 0, body, looked_up: LookedUp::nothing() };
     let explanation = explain(&loaded.snapshot, gate, &view, &facts, &asked);
     let hint = hint(loaded, gate, question, &view, &explanation);
     Ok(Answered { explanation, hint })

@@ -70,7 +70,7 @@ pub fn run(args: &BundleArgs, output: &mut Output<'_>) -> Answer {
         return Err(Failure::Usage("--format json says what was written where: name a place with --out".into()));
     }
     let sources = args.sources.sources()?;
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let loaded = super::check::checked(&sources, now_ms);
     if loaded.has_errors() {
         return super::refuse_broken(&loaded, args.format, output);

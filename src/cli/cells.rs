@@ -37,7 +37,7 @@ pub struct CellsArgs {
 
 /// Lists the cells.
 pub fn run(args: &CellsArgs, output: &mut Output<'_>) -> Answer {
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let loaded = load::load(&args.sources.sources()?, now_ms);
     if loaded.has_errors() || loaded.policy().is_none() {
         return super::refuse_broken(&loaded, args.format, output);
@@ -138,7 +138,15 @@ impl<'l> Listing<'l> {
 
     fn facts(&self, installation: &'l Installation, actor: Actor) -> CallerFacts<'l> {
         let tenant = &installation.tenant;
-        CallerFacts { tenant, installation: Some(installation), actor, user: None, pipeline: None, now_ms: self.now_ms }
+        CallerFacts {
+            tenant,
+            installation: Some(installation),
+            actor,
+            user: None,
+            pipeline: None,
+            now_ms: self.now_ms,
+            gives_ms: self.now_ms,
+        }
     }
 
     fn grant(

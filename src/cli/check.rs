@@ -53,7 +53,7 @@ struct Given {
 /// Checks, prints the problems and the reach, and answers whether there is no error.
 pub fn run(args: &CheckArgs, output: &mut Output<'_>) -> Answer {
     let given = given(args)?;
-    let mut loaded = checked(&given.sources, crate::live::unix_ms());
+    let mut loaded = checked(&given.sources, crate::clock::unix_ms());
     for path in &given.catalogs {
         loaded.problems.extend(Catalog::load(path).err().into_iter().flatten());
     }

@@ -51,7 +51,7 @@ struct Compared {
 
 /// Compares two policies.
 pub fn run(args: &DiffArgs, output: &mut Output<'_>) -> Answer {
-    let now_ms = args.at.unwrap_or_else(crate::live::unix_ms);
+    let now_ms = args.at.unwrap_or_else(crate::clock::unix_ms);
     let read = |path: &PathBuf| {
         if !path.exists() {
             return Err(Failure::Usage(format!("there is nothing at {}", path.display())));

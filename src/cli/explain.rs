@@ -67,7 +67,7 @@ pub fn time_of(text: &str) -> Result<i64, String> {
 
 /// Explains one request.
 pub fn run(args: &ExplainArgs, output: &mut Output<'_>) -> Answer {
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let sources = args.sources.sources()?;
     let loaded = load::load(&sources, now_ms);
     if loaded.has_errors() {

@@ -53,7 +53,7 @@ struct States<'s> {
 
 /// Says, or writes, what the rollback comes to.
 pub fn run(args: &RollbackArgs, output: &mut Output<'_>) -> Answer {
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let history = args.place.history()?;
     let (sequence, time_ms, manifest) = target(&history, &args.to)?;
     let texts = texts(&history, &manifest)?;

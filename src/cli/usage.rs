@@ -50,7 +50,7 @@ pub enum Undo {
 pub fn run(args: &UsageArgs, output: &mut Output<'_>) -> Answer {
     let state = args.place.state()?;
     let catalogs = catalogs(&args.place)?;
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let reader = Reader::open(&state);
     let reader = reader.map_err(|error| Failure::Other(format!("{}: {error}", state.join(FILE).display())))?;
     let failed = |error| Failure::Other(format!("what is known of the use of rights cannot be read: {error}"));

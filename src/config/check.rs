@@ -80,7 +80,7 @@ pub fn config(
 ) -> Option<Config> {
     let Spanned { value: mirror, at } = mirror;
     let has_state = !mirror.state.is_absent();
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let mut context = Context { reader, folder, known_product, has_state, now_ms, limits: Limits::default() };
     version(&context, &mirror.version, at);
     let drain = mirror.limits.value().map_or_else(Drain::default, drain);

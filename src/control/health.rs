@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::live::unix_ms;
+use crate::clock::unix_ms;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
 
@@ -42,6 +42,7 @@ struct Facts {
     overrides: Option<BucketFacts>,
     /// How long what is known of the bucket is good for. `None`: there is no bucket, or nothing is known of it.
     lease: Option<Lease>,
+    clock: Option<String>,
 }
 
 /// A time that ends by whichever clock is there first: the one that does not jump, or the one that goes on while a machine
@@ -188,6 +189,9 @@ pub struct Report {
     /// Where acts lie in the bucket of a fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overrides: Option<BucketFacts>,
+    /// The clock was set forward further than is believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     #[serde(flatten)]
     pub warnings: Warnings,
 }
@@ -256,6 +260,11 @@ impl Readiness {
         self.facts().lease = lease;
     }
 
+    /// What is wrong with the clock. Nothing of it decides about readiness.
+    pub fn clock(&self, told: Option<String>) {
+        self.facts().clock = told;
+    }
+
     pub fn warnings(&self, warnings: Warnings) {
         self.facts().warnings = warnings;
     }
@@ -280,6 +289,7 @@ impl Readiness {
             file_problems: facts.file_problems.clone(),
             state: facts.state.clone(),
             overrides: facts.overrides.clone(),
+            clock: facts.clock.clone(),
             warnings: facts.warnings.clone(),
         }
     }

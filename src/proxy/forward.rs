@@ -140,7 +140,8 @@ fn without_key(
     if permit.operation.is_some() {
         let last = request.retargeted(&target).map_err(|error| error.0)?;
         let body = parse_body(&last.headers.clone(), &held.bytes).map_err(|error| error.0)?;
-        let last_facts = Facts { now_ms: facts.now_ms, body, looked_up: LookedUp::nothing() };
+        let last_facts =
+            Facts { now_ms: facts.now_ms, behind_ms: facts.behind_ms, body, looked_up: LookedUp::nothing() };
         if !is_same_request(gate, (request, facts), (&last, &last_facts)) {
             return Err("without its gate key the request would be another one");
         }

@@ -28,6 +28,7 @@ use crate::authz::looked_up::LookedUp;
 use crate::authz::origin::{Origin, Origins};
 use crate::authz::request::{Facts, RequestView};
 use crate::authz::{Denial, Permit, Reason, decide_redirect};
+use crate::clock::Now;
 use json::{GateAddress, Rewriter};
 use media::Reading;
 use redirect::Lead;
@@ -198,8 +199,10 @@ async fn go(
 /// Judges a redirect as its request was judged. What waits afterwards holds neither the snapshot nor the body's tree.
 fn judge(hub: &Hub, asked: Asked<'_>, seen: &Redirect<'_>) -> Result<Passage, Box<Denial>> {
     let known = asked.open.known();
+    let Now { ms: now_ms, behind_ms } = hub.live.now();
     let facts = Facts {
-        now_ms: hub.live.now_ms(),
+        now_ms,
+        behind_ms,
         body: super::read_body(asked.open.head(), asked.held)?,
         looked_up: known.as_deref().unwrap_or(LookedUp::nothing()),
     };

@@ -159,14 +159,14 @@ fn what_the_clock_ends_is_an_entry() {
     let gate = setup().policy("tracker.yaml", &app(ends)).start();
     journaled(&gate);
     let century_ms = 200 * 366 * 86_400_000;
-    gate.running().live.set_clock_offset_ms(century_ms);
+    gate.running().live.clock().set_ahead_ms(century_ms);
     wait_until("the entry", || entries(gate.folder.path()).len() == 2);
     let all = entries(gate.folder.path());
     assert_eq!(all[1].source, Source::Clock);
     assert!(all[1].changes[0].contains("jira/tracker in acme loses"), "{:?}", all[1]);
     assert!(all[1].files.is_empty() && all[1].by.is_empty());
     // A clock that steps back gives nothing back (law 2), and says nothing.
-    gate.running().live.set_clock_offset_ms(0);
+    gate.running().live.clock().set_ahead_ms(0);
     gate.refuses(&edit("PROJ-1"), "expired");
     edited(&gate, "other.yaml", "version: 1\nset: s\ntenant: acme\nproject: [AA]\n");
     assert!(entries(gate.folder.path())[2..].iter().all(|entry| entry.source == Source::File));

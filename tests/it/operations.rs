@@ -29,7 +29,7 @@ use serde_json::Value;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The names that dashboards and alerts are built on, to the letter.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "scopegate_requests_total",
     "scopegate_denials_total",
     "scopegate_request_seconds",
@@ -53,6 +53,7 @@ const NAMES: [&str; 25] = [
     "scopegate_bypass",
     "scopegate_certificate_expiry_timestamp_seconds",
     "scopegate_certificate_problems",
+    "scopegate_clock_behind_seconds",
     "scopegate_panics_total",
     "scopegate_build_info",
 ];

@@ -19,7 +19,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use scopegate::authz::{Credential, Reason};
-use scopegate::live::unix_ms;
+use scopegate::clock::unix_ms;
 use world::{World, app, grants, more, revocations, sha256};
 
 const READ: &str = "team.info";

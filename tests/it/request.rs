@@ -44,7 +44,7 @@ fn get(target: &str) -> Option<Parts> {
 }
 
 fn facts(body: BodyFacts<'_>) -> Facts<'_> {
-    Facts { now_ms: NOW_MS, body, looked_up: LookedUp::nothing() }
+    Facts { now_ms: NOW_MS, behind_ms: 0, body, looked_up: LookedUp::nothing() }
 }
 
 const NOW_MS: i64 = 1_800_000_000_000;

@@ -9,8 +9,8 @@
 )]
 
 use scopegate::authz::catalog::builtin;
+use scopegate::clock::unix_ms;
 use scopegate::control::usage::reading::{Outlasts, Reader};
-use scopegate::live::unix_ms;
 use serde_json::json;
 
 use crate::cli::run_in;

@@ -400,7 +400,8 @@ mod tests {
                     let found = gate.catalog.matcher.find_with(view.method, &view.path, &mut parameters);
                     let Match::Operation(matched) = found else { continue };
                     let operation = &gate.catalog.operations[usize::from(matched.operation.0)];
-                    let facts = Facts { now_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+                    let facts =
+                        Facts { now_ms: 0, behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
                     let short = locate(&gate, operation, &parameters, &view, &facts);
                     let long = locate_all(&gate, operation, &parameters, &view, &facts);
                     assert_eq!(short, long, "{} {target}", operation.id);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Denial, Permit, Who, decide, is_same, product_of};
 use crate::authz::gate::GateRules;
+use crate::authz::now::Now;
 use crate::authz::policy::Policy;
 use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::compile::Product;
@@ -35,17 +36,18 @@ pub fn decide_again(
     Err(Box::new(Denial { why, who: Some(who.clone()), operation: permit.operation, ..Denial::of(Reason::UnknownApp) }))
 }
 
-/// The next moment, in Unix milliseconds, at which what is judged for `who` may change by the clock alone. `None`: there
+/// The next moment, in Unix milliseconds, at which what is judged for `who` may be taken by the clock alone. `None`: there
 /// is none. It may name one at which nothing changes, never miss one.
-pub fn next_change_ms(snapshot: &Snapshot, gate: &GateRules, who: &Who, now_ms: i64) -> Option<i64> {
+pub fn next_change_ms(snapshot: &Snapshot, gate: &GateRules, who: &Who, now: Now) -> Option<i64> {
     let States { newest, whole } = snapshot.states.as_ref()?;
     let product = product_of(snapshot, gate)?;
     let states = [Some(newest), whole.as_ref()].into_iter().flatten();
-    let changes = states.filter_map(|policy| next_of_policy(policy, product, who, now_ms));
-    changes.chain(gate.observe_until_ms.filter(|until| *until > now_ms)).min()
+    let changes = states.filter_map(|policy| next_of_policy(policy, product, who, now));
+    changes.chain(gate.observe_until_ms.filter(|until| *until > now.ms)).min()
 }
 
-fn next_of_policy(policy: &Policy, product: &Product, who: &Who, now_ms: i64) -> Option<i64> {
+fn next_of_policy(policy: &Policy, product: &Product, who: &Who, now: Now) -> Option<i64> {
+    let (now_ms, gives_ms) = (now.ms, now.gives_ms());
     let app: Option<(u32, &Arc<App>)> = who.app().and_then(|name| policy.app(name));
     let of_tenant = |installation: &&Installation| *installation.tenant == **who.tenant();
     let installation = app.and_then(|(_, app)| app.installations.iter().find(of_tenant));
@@ -53,7 +55,7 @@ fn next_of_policy(policy: &Policy, product: &Product, who: &Who, now_ms: i64) ->
     let guardrails = policy.product(product.id).map_or(&[][..], |product| &product.guardrails[..]);
     let reaching = guardrails.iter().filter(|guardrail| guardrail.apps.reaches(app.map(|(index, _)| index)));
     let parts = own.chain(reaching.map(|guardrail| &guardrail.linked));
-    let of_rules = parts.filter_map(|linked| linked.part.moments.next_ms(now_ms, installation));
+    let of_rules = parts.filter_map(|linked| linked.part.moments.next_ms(now_ms, gives_ms, installation));
     of_rules.chain(installation.and_then(|installation| installation.next_change_ms(now_ms))).min()
 }
 
@@ -166,7 +168,7 @@ mod tests {
                 .header("host", "gate")
                 .header("authorization", "Bearer tracker");
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let facts = Facts { now_ms, body: BodyFacts::NotHeld, looked_up: LookedUp::nothing() };
+            let facts = Facts { now_ms, behind_ms: 0, body: BodyFacts::NotHeld, looked_up: LookedUp::nothing() };
             match decide(snapshot, rules, &RequestView::of(&head).unwrap(), &facts) {
                 Ok(permit) => (permit.would.map(|would| would.reason), Some(permit.who)),
                 Err(denial) => (Some(denial.reason), None),
@@ -194,7 +196,7 @@ mod tests {
             let who = who.unwrap();
             let mut second = 0;
             while second < end {
-                let next = next_change_ms(&snapshot, &rules, &who, (BASE_S + second) * 1000);
+                let next = next_change_ms(&snapshot, &rules, &who, Now::at((BASE_S + second) * 1000));
                 let next = next.map_or(end, |next| next / 1000 - BASE_S);
                 prop_assert!(next > second);
                 for later in second..next.min(end) {

@@ -27,6 +27,7 @@ pub struct Judging<'j> {
     pub operation: OperationId,
     pub answer_guard: Option<ScopeId>,
     pub now_ms: i64,
+    pub behind_ms: i64,
 }
 
 /// Whether it passes; and where it does so only because it is observed, what it would have been refused for.
@@ -51,7 +52,12 @@ pub fn judged(
     let request = http::Request::get("/").header("host", "toy").body(()).unwrap();
     let (parts, ()) = request.into_parts();
     let request = RequestView::of(&parts).unwrap();
-    let facts = Facts { now_ms: judging.now_ms, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+    let facts = Facts {
+        now_ms: judging.now_ms,
+        behind_ms: judging.behind_ms,
+        body: BodyFacts::Empty,
+        looked_up: LookedUp::nothing(),
+    };
     let touched = Ok(touched);
     let case = Case {
         generation: 0,

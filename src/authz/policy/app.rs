@@ -49,17 +49,20 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Whether the install window is open: for a while after the installation, and while a command opened it.
-    pub fn window_open(&self, now_ms: i64) -> bool {
-        let after_install =
-            self.installed_at_ms.is_some_and(|at| at <= now_ms && now_ms < at.saturating_add(self.install_window_ms));
-        after_install || self.windows.iter().any(|(from, until)| *from <= now_ms && now_ms < *until)
+    /// Whether the install window is open: for a while after the installation, and while a command opened it. It opens by
+    /// `gives_ms`, and closes by `now_ms`.
+    pub fn window_open(&self, gives_ms: i64, now_ms: i64) -> bool {
+        let is_open = |from: i64, until: i64| from <= gives_ms && now_ms < until;
+        let after_install = |at: i64| is_open(at, at.saturating_add(self.install_window_ms));
+        self.installed_at_ms.is_some_and(after_install)
+            || self.windows.iter().any(|(from, until)| is_open(*from, *until))
     }
 
-    /// The moment from which `after_install` counts: the later of the installation and the last window opened.
+    /// The moment from which `after_install` counts: the later of the installation and the last window opened, as far as they
+    /// are not still to come.
     pub fn counted_from(&self, now_ms: i64) -> Option<i64> {
-        let opened = self.windows.iter().map(|(from, _)| *from).filter(|from| *from <= now_ms).max();
-        self.installed_at_ms.max(opened)
+        let opened = self.windows.iter().map(|(from, _)| *from);
+        opened.chain(self.installed_at_ms).filter(|from| *from <= now_ms).max()
     }
 
     /// The next moment at which a window opens or closes, or `observe` ends.

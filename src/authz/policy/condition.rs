@@ -39,8 +39,10 @@ pub struct CallerFacts<'c> {
     pub actor: Actor,
     pub user: Option<&'c str>,
     pub pipeline: Option<&'c str>,
-    /// Unix time in milliseconds.
+    /// Unix time in milliseconds: what takes by the clock takes by this.
     pub now_ms: i64,
+    /// The same, but for what gives: never later.
+    pub gives_ms: i64,
 }
 
 /// A set of actors.
@@ -188,14 +190,15 @@ impl Condition {
 
     #[inline]
     fn grant_time(&self, caller: &CallerFacts<'_>) -> Result<(), Unmet> {
-        if self.from_ms.is_some_and(|from| caller.now_ms < from) {
+        if self.from_ms.is_some_and(|from| caller.gives_ms < from) {
             return Err(Unmet::NotYetValid);
         }
         if self.until_ms.is_some_and(|until| caller.now_ms >= until) {
             return Err(Unmet::Expired);
         }
         let Some(after) = self.after_install_ms else { return Ok(()) };
-        match caller.installation.and_then(|installation| installation.counted_from(caller.now_ms)) {
+        // From what has begun to give.
+        match caller.installation.and_then(|installation| installation.counted_from(caller.gives_ms)) {
             Some(start) if caller.now_ms < start.saturating_add(after) => Ok(()),
             Some(_) | None => Err(Unmet::Expired),
         }
@@ -204,10 +207,10 @@ impl Condition {
     /// A span that cannot be told, for want of the time of installation, runs still.
     fn revocation_time(&self, caller: &CallerFacts<'_>) -> bool {
         let begun = self.from_ms.is_none_or(|from| caller.now_ms >= from);
-        let runs = self.until_ms.is_none_or(|until| caller.now_ms < until);
+        let runs = self.until_ms.is_none_or(|until| caller.gives_ms < until);
         let installed = caller.installation.and_then(|installation| installation.counted_from(caller.now_ms));
         let runs_after_install = match (self.after_install_ms, installed) {
-            (Some(after), Some(start)) => caller.now_ms < start.saturating_add(after),
+            (Some(after), Some(start)) => caller.gives_ms < start.saturating_add(after),
             (Some(_), None) | (None, _) => true,
         };
         begun && runs && runs_after_install
@@ -231,5 +234,5 @@ impl UserSelector {
 
 /// Whether the caller's installation has its install window open. Neither known: closed.
 pub fn window_open(caller: &CallerFacts<'_>) -> bool {
-    caller.installation.is_some_and(|installation| installation.window_open(caller.now_ms))
+    caller.installation.is_some_and(|installation| installation.window_open(caller.gives_ms, caller.now_ms))
 }

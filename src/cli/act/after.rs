@@ -42,7 +42,7 @@ fn used(done: &mut Done, app: &str, state: &std::path::Path) -> Result<(), Strin
     let Ok(reader) = Reader::open(state) else { return Ok(()) };
     let ids: Vec<&str> = done.stops.operations.iter().map(|id| &**id).collect();
     let only = (!done.stops.everything).then_some(&ids[..]);
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let used = reader.recent(app, only, now_ms).map_err(|error| error.to_string())?;
     let permitted = used.iter().filter(|one| one.permits > 0);
     done.used.extend(permitted.map(|one| {

@@ -142,7 +142,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 
 fn loaded(path: &Path) -> Loaded {
     let sources = Sources { config: Some(path.to_path_buf()), ..Sources::default() };
-    load::load(&sources, crate::live::unix_ms())
+    load::load(&sources, crate::clock::unix_ms())
 }
 
 fn policy(loaded: &Loaded) -> Result<&Policy, Failure> {

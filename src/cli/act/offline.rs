@@ -29,7 +29,7 @@ pub fn carry_out(
     config: &Config,
     dry_run: bool,
 ) -> Result<Result<Done, Box<Refused>>, Failure> {
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let began = Instant::now();
     let mut store = Store::open(config, path, now_ms)?;
     let before = loaded(path, None, now_ms)?;
@@ -59,7 +59,7 @@ pub fn undo(
     config: &Config,
     dry_run: bool,
 ) -> Result<Result<Done, Box<Refused>>, Failure> {
-    let now_ms = crate::live::unix_ms();
+    let now_ms = crate::clock::unix_ms();
     let began = Instant::now();
     let mut store = Store::open(config, path, now_ms)?;
     let before = loaded(path, None, now_ms)?;
@@ -91,7 +91,7 @@ pub fn undo(
 /// # Errors
 /// The folder cannot be read.
 pub fn listed(config: &Config) -> Result<Vec<Listed>, Failure> {
-    let store = Store::open(config, &config.file, crate::live::unix_ms())?;
+    let store = Store::open(config, &config.file, crate::clock::unix_ms())?;
     let acts = store.folder().list().map_err(failed)?;
     let mut listed: Vec<Listed> = acts.iter().map(|act| store.listed(act)).collect();
     listed.extend(store.kept_out());

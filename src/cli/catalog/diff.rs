@@ -14,7 +14,7 @@ use crate::authz::catalog::pattern::Pattern;
 use crate::authz::catalog::{
     Catalog, ContainerKind, CredentialKind, Line, Needs, Operation, Scope, Touches, VocabularyId,
 };
-use crate::live::unix_ms;
+use crate::clock::unix_ms;
 use crate::problem::escaped;
 
 mod verdicts;

@@ -14,8 +14,8 @@ use super::fault::{AdminError, Code};
 use super::peer::{Certificate, End, Peer};
 use super::right::{Caller, Principal};
 use super::tokens::TokenFile;
+use crate::clock::unix_ms;
 use crate::config::model::admin::{CertificateName, PeerName, Role};
-use crate::live::unix_ms;
 use crate::metrics::{AdminOutcome, Metrics};
 
 /// Headers that browsers alone send. No page has business here.

@@ -419,7 +419,7 @@ enum PublishFault {
 }
 
 fn nonce() -> String {
-    super::entry::Instance::random().map_or_else(|| crate::live::unix_ms().to_string(), |id| id.as_str().to_owned())
+    super::entry::Instance::random().map_or_else(|| crate::clock::unix_ms().to_string(), |id| id.as_str().to_owned())
 }
 
 impl Feed {

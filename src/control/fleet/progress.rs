@@ -16,7 +16,7 @@ pub struct Moment {
 
 impl Moment {
     pub fn now() -> Self {
-        Self { instant: Instant::now(), unix_ms: crate::live::unix_ms() }
+        Self { instant: Instant::now(), unix_ms: crate::clock::unix_ms() }
     }
 
     /// A moment of an earlier life, of which only the wall clock is known. One that lies ahead was not: the clock was

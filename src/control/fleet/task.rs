@@ -365,7 +365,7 @@ fn boot_number() -> u64 {
     // Without randomness the time tells two starts apart.
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_ne_bytes(bytes),
-        Err(_) => u64::try_from(crate::live::unix_ms()).unwrap_or(0),
+        Err(_) => u64::try_from(crate::clock::unix_ms()).unwrap_or(0),
     }
 }
 

@@ -12,8 +12,9 @@ use super::{CHANGES_MAX, Draft, InForce, Journal, Settings, words};
 use crate::authz::policy::cells::{next_moment, passed};
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
+use crate::clock::unix_ms;
 use crate::control::health::Readiness;
-use crate::live::{Live, unix_ms};
+use crate::live::Live;
 use crate::metrics::Metrics;
 
 /// Names and reasons of one entry.
@@ -73,7 +74,7 @@ impl Book {
             after: Head::default(),
             damaged: None,
             signed: Default::default(),
-            clock_ms: live.now_ms(),
+            clock_ms: live.now().gives_ms(),
             next_ms: None,
             clocked: None,
             settings,
@@ -302,10 +303,11 @@ impl Book {
         draft.files.iter().map(|file| ((folder(file.origin), below(file)), hex(&file.digest))).collect()
     }
 
-    /// Tells what begins or ends by the clock alone.
+    /// Tells what begins or ends by the clock alone. Where that is not believed, when what gives does so too: no entry says of a
+    /// revocation that it ended while it is in force.
     fn tick(&mut self, journal: &Journal) {
         let snapshot = arc_swap::Guard::into_inner(self.live.load());
-        let (Some(states), now_ms) = (&snapshot.states, self.live.now_ms()) else { return };
+        let (Some(states), now_ms) = (&snapshot.states, self.live.now().gives_ms()) else { return };
         let since_ms = self.clock_ms;
         if self.clocked != Some(snapshot.generation) {
             self.clocked = Some(snapshot.generation);

@@ -25,13 +25,13 @@ use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
 use crate::authz::policy::store::{Change, Content, Store};
 use crate::authz::snapshot::Snapshot;
+use crate::clock::unix_ms;
 use crate::control::folder::{self, Held, Hints, Scan, Seen, Untold};
 use crate::control::health::{SnapshotFacts, Waiting};
 use crate::control::journal::author::Author;
 use crate::control::journal::entry::Source;
 use crate::control::journal::{CHANGES_MAX, Draft, InForce, Journal};
 use crate::control::secrets::SecretWatch;
-use crate::live::unix_ms;
 use crate::metrics::Reload;
 use crate::problem::Problem;
 

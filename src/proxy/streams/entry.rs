@@ -13,6 +13,7 @@ use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
 use crate::authz::{Denial, Permit, Reason, Who, decide_again, next_change_ms};
+use crate::clock::Now;
 use crate::live::Live;
 use crate::proxy::body::Place;
 
@@ -180,14 +181,14 @@ impl Entry {
         if self.is_cut.get() {
             return Judged::Passed;
         }
-        let (snapshot, now_ms) = (live.load(), live.now_ms());
-        match self.decide(&snapshot, gate, standing, now_ms) {
+        let (snapshot, now) = (live.load(), live.now());
+        match self.decide(&snapshot, gate, standing, now) {
             Ok(permit) => {
                 self.generation.set(permit.generation);
                 *self.would.borrow_mut() = permit.would.or(permit.shadow);
                 standing.who = permit.who;
-                standing.judged_ms = now_ms;
-                let next_ms = next_change_ms(&snapshot, &gate.rules, &standing.who, now_ms);
+                standing.judged_ms = now.ms;
+                let next_ms = next_change_ms(&snapshot, &gate.rules, &standing.who, now);
                 self.next_ms.set(next_ms.unwrap_or(i64::MAX));
                 Judged::Permitted
             }
@@ -219,13 +220,7 @@ impl Entry {
         }
     }
 
-    fn decide(
-        &self,
-        snapshot: &Snapshot,
-        gate: &OfGate,
-        standing: &Standing,
-        now_ms: i64,
-    ) -> Result<Permit, Box<Denial>> {
+    fn decide(&self, snapshot: &Snapshot, gate: &OfGate, standing: &Standing, now: Now) -> Result<Permit, Box<Denial>> {
         let bad = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
         let request = RequestView::of(&self.head).map_err(|error| bad(error.0))?.shown_at(standing.shown_ms);
         let body = self.body.borrow();
@@ -240,7 +235,8 @@ impl Entry {
         // Nothing is asked anew for what is under way: what is not known then may be what was revoked.
         let known = self.looked_up.borrow();
         let looked_up = known.as_deref().unwrap_or(LookedUp::nothing());
-        decide_again(snapshot, &gate.rules, &request, &Facts { now_ms, body, looked_up }, &standing.who)
+        let facts = Facts { now_ms: now.ms, behind_ms: now.behind_ms, body, looked_up };
+        decide_again(snapshot, &gate.rules, &request, &facts, &standing.who)
     }
 
     /// Learns when the clock may change the judgement it stands by, from the snapshot of that judgement or a newer one.
@@ -248,7 +244,8 @@ impl Entry {
     pub fn settle(&self, live: &Live) -> bool {
         let standing = self.standing.borrow();
         let (Some(gate), Some(standing)) = (&self.gate, standing.as_ref()) else { return false };
-        let next_ms = next_change_ms(&live.load(), &gate.rules, &standing.who, standing.judged_ms);
+        let judged = Now { ms: standing.judged_ms, ..live.now() };
+        let next_ms = next_change_ms(&live.load(), &gate.rules, &standing.who, judged);
         self.next_ms.set(next_ms.unwrap_or(i64::MAX));
         if let Body::Held { bytes, .. } = &mut *self.body.borrow_mut() {
             super::compact(bytes);

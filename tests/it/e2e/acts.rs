@@ -258,7 +258,7 @@ fn a_grant_gives_where_it_says_and_ends_by_itself() {
     says(run(&gate, &words), 0, &["gains", "write:jira-work in project PROJ", "in force on 1 of 1 gate"]);
     gate.passes(&edit("PROJ-1"));
     gate.refuses(&edit("SEC-1"), "container_not_granted");
-    gate.running().live.set_clock_offset_ms(2 * 3_600_000 + 1);
+    gate.running().live.clock().set_ahead_ms(2 * 3_600_000 + 1);
     gate.refuses(&edit("PROJ-1"), "expired");
 }
 

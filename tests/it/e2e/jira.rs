@@ -646,7 +646,7 @@ fn what_has_ended_or_begun_stays_so_over_a_backward_step_of_the_clock() {
          - {{scopes: ['manage:jira-configuration'], actors: [app], in: all, valid: {{from: '{hour}', until: '{two}'}}}}\n\
          revocations: [{{scopes: [write:jira-work], in: all, valid: {{from: '{hour}'}}, reason: SEC-1}}]\n"
     ));
-    let clock = |offset_ms| gate.running().live.set_clock_offset_ms(offset_ms);
+    let clock = |offset_ms| gate.running().live.clock().set_ahead_ms(offset_ms);
     let configure = || Ask::get("/rest/api/3/configuration/timetracking").bearer("tracker");
     gate.passes(&get(&issue("PROJ-1")));
     gate.passes(&edit("PROJ-1"));
@@ -682,7 +682,7 @@ fn what_has_ended_or_begun_stays_so_over_a_backward_step_of_the_clock() {
 #[test]
 fn a_token_that_has_run_out_stays_so_over_a_backward_step_of_the_clock() {
     let gate = gantt("grants: [{scopes: [READ], actors: [app], in: all}]\n");
-    let clock = |offset_ms| gate.running().live.set_clock_offset_ms(offset_ms);
+    let clock = |offset_ms| gate.running().live.clock().set_ahead_ms(offset_ms);
     let asked = signed("GET", &issue("PROJ-1"));
     gate.passes(&asked);
     clock(HOUR_MS);

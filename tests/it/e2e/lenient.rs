@@ -114,7 +114,7 @@ fn refused(gate: &Gate, rules: &GateRules, method: &str, path: &str) -> Option<&
     let (head, ()) = request.header("authorization", "Bearer tracker").body(()).ok()?.into_parts();
     let view = RequestView::of(&head).ok()?;
     let live = &gate.running().live;
-    let facts = Facts { now_ms: live.now_ms(), body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+    let facts = Facts { now_ms: live.now_ms(), behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     let denial = decide(&live.load(), rules, &view, &facts).err()?;
     // What maps to no operation is none that the product would do.
     denial.operation.map(|_| denial.reason.as_str())

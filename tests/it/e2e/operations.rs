@@ -16,7 +16,7 @@ use crate::support::upstream::{DEADLINE, Reply, StubUpstream, wait_until};
 const GRANT: &str = "grants: [{scopes: [read:jira-work], actors: [app], in: {project: [PROJ]}}]\n";
 
 /// The names that dashboards and alerts are built on, without the suffixes of histograms.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "scopegate_requests_total",
     "scopegate_denials_total",
     "scopegate_request_seconds",
@@ -40,6 +40,7 @@ const NAMES: [&str; 25] = [
     "scopegate_bypass",
     "scopegate_certificate_expiry_timestamp_seconds",
     "scopegate_certificate_problems",
+    "scopegate_clock_behind_seconds",
     "scopegate_panics_total",
     "scopegate_build_info",
 ];

@@ -10,7 +10,7 @@ use scopegate::authz::policy::file::Origin;
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::{Change, Content, Store};
 use scopegate::authz::snapshot::Snapshot;
-use scopegate::live::unix_ms;
+use scopegate::clock::unix_ms;
 
 const ASSIST: &str = "version: 1
 app: slack/assist

@@ -15,7 +15,7 @@ use scopegate::authz::policy::file::Origin;
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::{Change, Content, Store};
 use scopegate::authz::touch::{ContainerList, ContainerName, ContainerRef, Reach, Touched};
-use scopegate::live::unix_ms;
+use scopegate::clock::unix_ms;
 
 /// Only every so many operations are asked for: 938 in each of 700 states would take minutes.
 const EVERY: usize = 31;
@@ -73,6 +73,7 @@ fn of_app(policy: &Policy, catalogs: &Catalogs, app: &App, index: u32) -> Vec<(S
                             user,
                             pipeline: None,
                             now_ms: unix_ms(),
+                            gives_ms: unix_ms(),
                         },
                         vocabularies: VocabularySet::ALL,
                         operation: OperationId(u16::try_from(operation).unwrap()),

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use scopegate::authz::policy::file::Origin;
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::{Change, Content, Store};
-use scopegate::live::{Live, unix_ms};
+use scopegate::clock::unix_ms;
+use scopegate::live::Live;
 
 use super::world::{Asker, World, app, grants, more, revocations};
 

@@ -202,7 +202,8 @@ impl Asker {
         let request = http::Request::get(format!("/api/{call}")).header("host", "slack.com");
         let (parts, ()) = request.header("authorization", format!("Bearer {token}")).body(()).unwrap().into_parts();
         let view = RequestView::of(&parts).unwrap();
-        let facts = Facts { now_ms: self.live.now_ms(), body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
+        let facts =
+            Facts { now_ms: self.live.now_ms(), behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
         let decided = decide(&self.live.load(), &self.gate, &view, &facts);
         let permit = decided.map_err(|denial| denial.reason)?;
         Ok((permit.credential, permit.would.map(|denial| denial.reason)))

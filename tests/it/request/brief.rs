@@ -106,7 +106,7 @@ fn a_brief_judgement_permits_and_asks_what_the_whole_one_does() {
             let judge = |by: fn(&Snapshot, &GateRules, &RequestView<'_>, &Facts<'_>) -> Judged,
                          looked_up: &LookedUp| {
                 let body = parse_body(&parts.headers, body.as_bytes()).unwrap();
-                by(&snapshot, &gate, &view, &Facts { now_ms: NOW_MS, body, looked_up })
+                by(&snapshot, &gate, &view, &Facts { now_ms: NOW_MS, behind_ms: 0, body, looked_up })
             };
             let things = match judge(decide, LookedUp::nothing()) {
                 Err(denial) => denial.lacks.map(|lacks| lacks.things).unwrap_or_default(),

@@ -151,6 +151,7 @@ fn permitted(toy: &Toy, policy: &Policy) -> BTreeSet<(String, usize, usize)> {
                         user: None,
                         pipeline: None,
                         now_ms: NOW_MS,
+                        gives_ms: NOW_MS,
                     },
                     vocabularies: VocabularySet::ALL,
                     operation: OperationId(u16::try_from(operation).unwrap()),

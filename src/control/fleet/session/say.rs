@@ -65,7 +65,7 @@ impl Session<'_> {
             max_override_age_ms: u64::try_from(self.task.settings.bucket.max_override_age.as_millis())
                 .unwrap_or(u64::MAX),
             every_ms: self.every_ms(),
-            time_ms: crate::live::unix_ms(),
+            time_ms: crate::clock::unix_ms(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 const HOUR_MS: i64 = 3_600_000;
 
 fn clock(gate: &Gate, offset_ms: i64) {
-    gate.running().live.set_clock_offset_ms(offset_ms);
+    gate.running().live.clock().set_ahead_ms(offset_ms);
 }
 
 #[test]
@@ -63,6 +63,79 @@ fn a_revocation_holds_whichever_way_the_clock_is_stepped() {
         clock(&gate, offset_ms);
         gate.refuses(&edit("PROJ-1"), "scope_revoked");
     }
+}
+
+/// Nothing that takes ends, and nothing that gives begins, because a clock was set.
+#[test]
+fn a_clock_that_is_set_forward_opens_nothing_until_as_much_time_has_passed() {
+    let later = scopegate::acts::text::time_text(scopegate::clock::unix_ms() + 3 * HOUR_MS);
+    let grants = format!(
+        "grants:\n  - {{scopes: [read:jira-work, write:jira-work], actors: [app], in: all}}\n  \
+         - {{scopes: [manage:jira-configuration], actors: [app], in: all, valid: {{from: {later}}}}}\n"
+    );
+    let gate = setup().policy("tracker.yaml", &jira_app("tracker", "oauth", &grants)).start();
+    let words = ["revoke", "--app", "jira/tracker", "--scope", "write:jira-work", "--for", "2h", "--reason", "x"];
+    says(run(&gate, &words), 0, &["in force on 1 of 1 gate"]);
+    let admin = Ask::new("DELETE", "/rest/api/3/project/PROJ").bearer("tracker");
+    let behind = || gate.metric("scopegate_clock_behind_seconds");
+    let set = |ms| gate.running().live.clock().set_step_ms(ms);
+    for _ in 0..2 {
+        set(10 * HOUR_MS);
+        gate.refuses(&edit("PROJ-1"), "scope_revoked");
+        gate.refuses(&admin, "not_yet_valid");
+        wait_until("it to be told", || behind() > 35_000.0);
+        let told = gate.health("/readyz").json();
+        assert!(told["ready"] == true && told["clock"].as_str().is_some_and(|why| why.contains("ahead")), "{told}");
+        set(0);
+        // Set right again, but for the ten hours that it never goes back by.
+        gate.refuses(&edit("PROJ-1"), "scope_revoked");
+    }
+    // An hour of them passes, and then all.
+    clock(&gate, HOUR_MS);
+    gate.refuses(&edit("PROJ-1"), "scope_revoked");
+    clock(&gate, 2 * HOUR_MS + 60_000);
+    gate.passes(&edit("PROJ-1"));
+    gate.refuses(&admin, "not_yet_valid");
+    clock(&gate, 11 * HOUR_MS);
+    gate.passes(&admin);
+    wait_until("it to be over", || behind() == 0.0 && gate.health("/readyz").json()["clock"].is_null());
+}
+
+#[test]
+fn what_is_known_of_the_clock_outlives_a_restart() {
+    let now_ms = scopegate::clock::unix_ms();
+    let time = |ms| scopegate::acts::text::time_text(now_ms + ms);
+    let rules = format!(
+        "grants:\n  - {{scopes: [read:jira-work], actors: [app], in: all, valid: {{until: {}}}}}\n  \
+         - {{scopes: [write:jira-work], actors: [app], in: all}}\n\
+         revocations: [{{scopes: [write:jira-work], in: all, reason: x, valid: {{until: {}}}}}]\n",
+        time(HOUR_MS),
+        time(-HOUR_MS)
+    );
+    let mut gate = setup().top("state", "state").policy("tracker.yaml", &jira_app("tracker", "oauth", &rules)).start();
+    gate.passes(&read("PROJ-1"));
+    gate.passes(&edit("PROJ-1"));
+    gate.take().stop();
+    let kept = scopegate::clock::read(&gate.path("state")).expect("it can be read").expect("it is kept");
+    assert!((kept.latest_ms - now_ms).abs() < 600_000, "{kept:?}");
+    let state = gate.path("state");
+    let keep = |kept| scopegate::clock::write(&state, &kept).expect("it is written");
+    // It was set back by five hours while the gate was down: the grant stays ended.
+    keep(scopegate::clock::Kept { latest_ms: now_ms + 5 * HOUR_MS, ..kept.clone() });
+    gate.restart();
+    gate.refuses(&read("PROJ-1"), "expired");
+    gate.take().stop();
+    // It was set forward by five hours while the gate was down: the revocation has not ended.
+    let booted_at_ms = kept.booted_at_ms - 5 * HOUR_MS;
+    keep(scopegate::clock::Kept { latest_ms: now_ms - 5 * HOUR_MS, booted_at_ms, ..kept });
+    gate.restart();
+    gate.passes(&read("PROJ-1"));
+    gate.refuses(&edit("PROJ-1"), "scope_revoked");
+    gate.take().stop();
+    // What cannot be read tells nothing.
+    std::fs::write(gate.path("state/clock.json"), "{").expect("it is written");
+    gate.restart();
+    gate.passes(&edit("PROJ-1"));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn each_act_is_told_of_what_it_alone_would_refuse() {
 #[test]
 fn what_passes_only_because_it_is_observed_counts_too() {
     let rules = "grants: [{scopes: [read:jira-work], actors: [app], in: all}]\n";
-    let until = scopegate::acts::text::time_text(scopegate::live::unix_ms() + 86_400_000);
+    let until = scopegate::acts::text::time_text(scopegate::clock::unix_ms() + 86_400_000);
     let app = jira_app("tracker", "oauth", &format!("    observe: {{until: {until}}}\n{rules}"));
     let gate = kept().policy("tracker.yaml", &app).start();
     let act = shadow(&gate, &["--scope", "write:jira-work"]);

@@ -1,7 +1,7 @@
 //! What a revocation says besides the cells that change, and each word that narrows what it takes.
 
+use scopegate::clock::unix_ms;
 use scopegate::control::health::rfc3339;
-use scopegate::live::unix_ms;
 
 use super::*;
 use crate::support::upstream::{Reply, StubUpstream};
@@ -91,9 +91,9 @@ fn a_revocation_for_a_time_ends_by_itself() {
         let gate = gate();
         revoke(&gate, &[&["--scope", "write:jira-work"], &term[..]].concat());
         gate.refuses(&edit("PROJ-1"), "scope_revoked");
-        gate.running().live.set_clock_offset_ms(2 * HOUR_MS - 60_000);
+        gate.running().live.clock().set_ahead_ms(2 * HOUR_MS - 60_000);
         gate.refuses(&edit("PROJ-1"), "scope_revoked");
-        gate.running().live.set_clock_offset_ms(2 * HOUR_MS + 60_000);
+        gate.running().live.clock().set_ahead_ms(2 * HOUR_MS + 60_000);
         gate.passes(&edit("PROJ-1"));
     }
 }

@@ -13,7 +13,7 @@ fn in_minutes(minutes: i64) -> String {
 
 /// Sets the clock ahead. The snapshot stays.
 fn ahead(gate: &Gate, minutes: i64) {
-    gate.running().live.set_clock_offset_ms(minutes * MINUTE_MS);
+    gate.running().live.clock().set_ahead_ms(minutes * MINUTE_MS);
 }
 
 /// A stream of each kind, in a room of its own.
