@@ -18,7 +18,7 @@ struct Sample {
     guarded: &'static str,
 }
 
-const SAMPLES: [Sample; 2] = [
+const SAMPLES: [Sample; 5] = [
     Sample {
         product: "jira",
         upstream: "https://acme.atlassian.net",
@@ -39,7 +39,40 @@ const SAMPLES: [Sample; 2] = [
         within: "{channel: [C0HELP]}",
         guarded: "gate:deliver",
     },
+    Sample {
+        product: "confluence",
+        upstream: "https://acme.atlassian.net",
+        tenant: "acme",
+        gate: LOOKED_UP,
+        kind: "oauth",
+        scope: "read:confluence-content.all",
+        within: "{space: [DOCS]}",
+        guarded: "manage:confluence-configuration",
+    },
+    Sample {
+        product: "bitbucket",
+        upstream: "https://api.bitbucket.org",
+        tenant: "acme",
+        gate: LOOKED_UP,
+        kind: "access_token",
+        scope: "repository",
+        within: "{repository: [website]}",
+        guarded: "repository:admin",
+    },
+    Sample {
+        product: "buddy",
+        upstream: "https://api.buddy.works",
+        tenant: "acme",
+        gate: LOOKED_UP,
+        kind: "api_token",
+        scope: "EXECUTION_INFO",
+        within: "{project: [website]}",
+        guarded: "INTEGRATION_MANAGE",
+    },
 ];
+
+/// What container an id lies in only the product knows.
+const LOOKED_UP: &str = "    # lookups: {credential: {file: /run/secrets/lookups}}   # asks the product what lies where; without it apps' own do\n";
 
 /// Writes `config/scopegate.yaml` and two policy files below `folder`, and says which.
 ///
@@ -111,7 +144,8 @@ gates:
     tenant: {{fixed: {tenant}}}
 {gate}policies: ../policies              # hot-reloaded: saving a file is enough
 health: {{listen: 127.0.0.1:9902}}   # /livez /readyz /metrics
-admin: {{listen: unix:admin.sock}}   # explain, snapshot, acts
+state: ../state                      # what `revoke` and the like write, the journal, the use of rights
+admin: {{listen: unix:../state/admin.sock}}   # explain, snapshot, acts
 "
     )
 }

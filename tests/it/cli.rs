@@ -139,7 +139,7 @@ fn a_digest_is_of_standard_input_and_never_of_an_argument() {
 
 #[test]
 fn what_init_writes_passes_check() {
-    for product in ["jira", "slack"] {
+    for product in ["jira", "slack", "confluence", "bitbucket", "buddy"] {
         let folder = tempfile::tempdir().unwrap();
         let ran = run_in(folder.path(), &["init", "--product", product]);
         ran.says(0, &["scopegate.yaml", "scopegate credential new", "scopegate check"]);

@@ -102,7 +102,8 @@ fn stops(done: &Done, output: &mut Output<'_>) -> io::Result<()> {
     }
     if !stops.whole_tenant.is_empty() {
         let number = count(stops.whole_tenant.len(), "operation");
-        writeln!(output.out, "among them {number} that reach the whole tenant: {}", named(&stops.whole_tenant))?;
+        let reach = if stops.whole_tenant.len() == 1 { "reaches" } else { "reach" };
+        writeln!(output.out, "among them {number} that {reach} the whole tenant: {}", named(&stops.whole_tenant))?;
     }
     if !stops.in_part.is_empty() && !stops.everything {
         let number = count(stops.in_part.len(), "operation");

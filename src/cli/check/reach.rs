@@ -100,10 +100,7 @@ impl Rules<'_> {
         }
         if limited && !whole.is_empty() {
             let names = first_of(&whole, NAMED_MAX);
-            says.push(format!(
-                "also refuses {} that reach the whole tenant ({names})",
-                count(whole.len(), "operation")
-            ));
+            says.push(format!("also refuses {} ({names})", of_the_tenant(whole.len())));
         }
         if !everything && !in_part.is_empty() {
             let names = first_of(&in_part, NAMED_MAX);
@@ -215,10 +212,7 @@ impl Rules<'_> {
                 tenants,
                 operations: 0,
                 tenant_operations: whole.len(),
-                says: vec![format!(
-                    "also refuses {} that reach the whole tenant ({names})",
-                    count(whole.len(), "operation")
-                )],
+                says: vec![format!("also refuses {} ({names})", of_the_tenant(whole.len()))],
             })
         });
         limited.collect()
@@ -262,4 +256,9 @@ fn few(names: &[String]) -> String {
         0..=NAMED_MAX => borrowed.join(", "),
         number => format!("{number} ({})", first_of(&borrowed, NAMED_MAX)),
     }
+}
+
+/// `3 operations that reach the whole tenant`
+fn of_the_tenant(number: usize) -> String {
+    format!("{} that {} the whole tenant", count(number, "operation"), if number == 1 { "reaches" } else { "reach" })
 }
