@@ -3,6 +3,7 @@
 //! Exit codes: 0 yes, 1 no (denied, problems found, failed), 2 usage.
 
 pub mod act;
+pub mod app;
 pub mod apps;
 pub mod ask;
 pub mod bundle;
@@ -71,6 +72,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Runs policy tests, each with a clock of its own
     Test(test::TestArgs),
+    /// Writes a first policy of an app
+    #[command(subcommand)]
+    App(app::AppCommand),
     /// Lists apps: where they are installed, what rules them
     Apps(apps::AppsArgs),
     /// Lists what each app holds: tenant, scope, container and actor, and what revoked it
@@ -272,6 +276,7 @@ fn dispatch(command: Command, output: &mut Output<'_>) -> Answer {
         Command::Check(args) => check::run(&args, output),
         Command::Explain(args) => explain::run(&args, output),
         Command::Test(args) => test::run(&args, output),
+        Command::App(command) => app::run(&command, output),
         Command::Apps(args) => apps::run(&args, output),
         Command::Cells(args) => cells::run(&args, output),
         Command::Revoke(args) => act::revoke(args, output),

@@ -1,4 +1,5 @@
-//! Turns vendors' API descriptions into catalogs: facts only (method, path, scopes, places), never texts.
+//! Turns vendors' API descriptions into catalogs: facts only (method, path, scopes, places), never texts. What apps' own
+//! manifests ask for becomes first policies (`manifest`).
 //!
 //! The same description gives the same bytes. What a description cannot say is left unknown, counted, and
 //! told to the person who imports: it is for the overlay to say. Which scopes are alternatives and which
@@ -8,6 +9,7 @@ mod atlassian;
 mod description;
 mod document;
 mod draft;
+pub mod manifest;
 mod openapi;
 mod slack;
 mod table;

@@ -57,6 +57,35 @@ pub fn scalar(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+/// A name that somebody else chose, for a line of a file: no control characters and none that hide or turn the writing, runs
+/// of blanks as one, and at most so many characters.
+pub fn tame(text: &str, chars_max: usize) -> String {
+    let hidden = |character: char| {
+        matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(character, '\u{61c}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let mut out = String::new();
+    let mut length = 0;
+    let mut blank = false;
+    for character in text.chars() {
+        if character.is_whitespace() || character.is_control() {
+            blank = length > 0;
+        } else if !hidden(character) {
+            if length + usize::from(blank) >= chars_max {
+                out.push('…');
+                break;
+            }
+            if blank {
+                out.push(' ');
+            }
+            out.push(character);
+            length += 1 + usize::from(blank);
+            blank = false;
+        }
+    }
+    out
+}
+
 /// `[a, b]`
 pub fn list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     let texts: Vec<String> = texts.into_iter().map(scalar).collect();
@@ -88,6 +117,22 @@ mod tests {
         ] {
             assert_eq!(scalar(text), written);
         }
+    }
+
+    #[test]
+    fn a_name_of_somebody_else_is_one_short_line() {
+        for (text, tamed) in [
+            ("general", "general"),
+            ("  a \t\r\n b\u{85}c ", "a b c"),
+            ("x\u{1b}[31m\u{202e}y\u{200b}z\u{feff}\u{e0041}", "x [31myz"),
+            ("\u{0}\u{200b}", ""),
+            ("Grüße 😀", "Grüße 😀"),
+        ] {
+            assert_eq!(tame(text, 20), tamed);
+        }
+        assert_eq!(tame("abcdef", 4), "abcd…");
+        assert_eq!(tame("abc def", 4), "abc…");
+        assert_eq!(tame(&"é".repeat(100_000), 10).chars().count(), 11);
     }
 
     #[test]

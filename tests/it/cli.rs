@@ -8,6 +8,7 @@
     reason = "a test may stop at a surprise"
 )]
 
+mod app_add;
 mod asked;
 mod assist;
 mod bundle;
