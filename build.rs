@@ -17,6 +17,8 @@ mod compact;
 mod file;
 #[path = "src/authz/catalog/merge.rs"]
 mod merge;
+#[path = "src/authz/catalog/name_lists.rs"]
+mod name_lists;
 #[path = "src/problem.rs"]
 mod problem;
 
@@ -32,6 +34,7 @@ fn main() -> Result<(), Failure> {
         "src/authz/catalog/compact.rs",
         "src/authz/catalog/file.rs",
         "src/authz/catalog/merge.rs",
+        "src/authz/catalog/name_lists.rs",
     ] {
         println!("cargo::rerun-if-changed={source}");
     }

@@ -10,6 +10,7 @@ mod files;
 pub mod fleet;
 mod gates;
 mod machine;
+pub mod names;
 mod state;
 
 use std::collections::BTreeSet;

@@ -19,6 +19,7 @@ pub mod health;
 pub mod init;
 pub mod load;
 pub mod log;
+pub mod names;
 pub mod rollback;
 pub mod schema;
 pub mod serve;
@@ -102,6 +103,9 @@ enum Command {
     Log(log::LogArgs),
     /// Gives the policy files as they were, with what was taken since
     Rollback(rollback::RollbackArgs),
+    /// Gives ids the names that people know
+    #[command(subcommand)]
+    Names(names::NamesCommand),
     /// Says which operations an app used lately, and what it made that no revocation reaches
     Usage(usage::UsageArgs),
     /// Makes gate keys and digests
@@ -289,6 +293,7 @@ fn dispatch(command: Command, output: &mut Output<'_>) -> Answer {
         Command::Diff(args) => diff::run(&args, output),
         Command::Log(args) => log::run(&args, output),
         Command::Rollback(args) => rollback::run(&args, output),
+        Command::Names(command) => names::run(&command, output),
         Command::Usage(args) => usage::run(&args, output),
         Command::Bundle(args) => bundle::run(&args, output),
         Command::Credential(command) => credentials(&command, output),

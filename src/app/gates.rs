@@ -174,7 +174,7 @@ fn listen_address(listen: &Listen) -> ListenAddress {
     }
 }
 
-fn limits(written: &model::Limits) -> Limits {
+pub(super) fn limits(written: &model::Limits) -> Limits {
     Limits {
         header_timeout: written.header_timeout,
         idle_timeout: written.idle_timeout,
@@ -264,7 +264,7 @@ pub(super) fn unlisted_hosts(file: &Arc<Path>, gate: &model::Gate, catalog: &Cat
     gate.redirect_hosts.iter().filter(listed).map(problem).collect()
 }
 
-fn target(gate: &str, upstream: &model::Upstream, taken: &Taken) -> Result<Arc<Target>, Vec<Problem>> {
+pub(super) fn target(gate: &str, upstream: &model::Upstream, taken: &Taken) -> Result<Arc<Target>, Vec<Problem>> {
     let host = http::HeaderValue::try_from(&upstream.host).map_err(|error| failed(gate, &error))?;
     let address = match &upstream.address {
         UpstreamAddress::Unix(path) => Address::Unix(path.clone()),

@@ -22,6 +22,8 @@ pub mod load;
 pub mod lookups;
 pub mod matcher;
 pub mod merge;
+pub mod name_lists;
+pub mod naming;
 pub mod pattern;
 
 use std::sync::Arc;
@@ -110,6 +112,8 @@ pub struct Catalog {
     /// By `JobId`.
     pub jobs: Box<[jobs::Job]>,
     pub evaluators: Box<[evaluators::Evaluator]>,
+    /// What lists containers with their names.
+    pub names: Box<[naming::NameList]>,
     /// The scope `gate:call`.
     pub gate_call: ScopeId,
     /// The scope `gate:mint`.

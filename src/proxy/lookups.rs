@@ -12,6 +12,7 @@
 mod budget;
 mod cache;
 pub mod pinning;
+pub mod question;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,12 +21,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use http::header::{self, HeaderMap, HeaderValue, RETRY_AFTER};
-use http::{Method, StatusCode, Uri, Version, request};
-use http_body_util::{BodyExt as _, Limited};
+use http::header::{self, HeaderValue};
+use http::{StatusCode, Uri, request};
 use tokio::sync::Notify;
 
-use super::body::RequestBody;
 use super::forward::authorization;
 use super::upstream::via::Authorization;
 use super::upstream::{SendError, Upstream};
@@ -52,7 +51,6 @@ const ABSENT_AGE_MAX: Duration = Duration::from_secs(10);
 const URGENT_AGE_MAX: Duration = Duration::from_secs(5);
 /// How long to wait where the product says "too many" and no more.
 const RETRY_AFTER_S: u32 = 5;
-const USER_AGENT: HeaderValue = HeaderValue::from_static("scopegate");
 
 /// How a gate asks.
 #[derive(Debug)]
@@ -375,45 +373,25 @@ enum Exchanged {
 }
 
 async fn exchange(asking: Asking<'_>, uri: Uri, authorization: HeaderValue) -> Exchanged {
-    let mut head = http::Request::new(()).into_parts().0;
-    head.method = Method::GET;
-    head.uri = uri;
-    head.version = Version::HTTP_11;
-    head.headers.insert(header::HOST, asking.upstream.target().host.clone());
-    head.headers.insert(header::USER_AGENT, USER_AGENT);
-    head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    head.headers.insert(header::AUTHORIZATION, authorization);
-    let sent = asking.upstream.send(asking.generation, || head.clone(), RequestBody::Empty, None).await;
-    let response = match sent {
-        Ok(response) => response,
+    let asked = question::ask(asking.upstream, asking.generation, uri, authorization, ANSWER_BYTES_MAX).await;
+    let question::Reply { status, body, retry_after_s } = match asked {
+        Ok(reply) => reply,
         Err(SendError::Moved(_)) => return Exchanged::Moved,
         Err(error) => {
             tracing::debug!(%error, "a look-up failed");
             return Exchanged::Failed;
         }
     };
-    let (head, body) = response.into_parts();
-    // Read to its end, so that the connection can be used again.
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let is_plain = head.headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes() == b"identity");
-    let retry_after_s = retry_after(&head.headers);
+    let retry_after_s = retry_after_s.map_or(RETRY_AFTER_S, |seconds| seconds.clamp(1, 3_600));
     let said = |answer| Exchanged::Said(answer, retry_after_s);
-    match (head.status, body) {
-        (StatusCode::OK, Ok(body)) if is_plain => Exchanged::Body(body.to_bytes(), retry_after_s),
+    match (status, body) {
+        (StatusCode::OK, Ok(body)) => Exchanged::Body(body, retry_after_s),
         (StatusCode::NOT_FOUND | StatusCode::GONE, _) => said(Answer::Nowhere),
         (StatusCode::FORBIDDEN, _) => said(Answer::Hidden),
         (StatusCode::UNAUTHORIZED, _) => said(Answer::Dead),
         (StatusCode::TOO_MANY_REQUESTS, _) => said(Answer::TooMany),
         _ => Exchanged::Failed,
     }
-}
-
-/// Seconds; a date, or nonsense, is no reason to wait longer than usual.
-fn retry_after(headers: &HeaderMap) -> u32 {
-    let written =
-        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
-    written.map_or(RETRY_AFTER_S, |seconds: u32| seconds.clamp(1, 3_600))
 }
 
 #[cfg(test)]

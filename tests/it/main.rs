@@ -9,6 +9,7 @@ mod e2e;
 mod fleet;
 mod folder;
 mod journal;
+mod names;
 mod operations;
 mod proxy_io;
 mod readme;

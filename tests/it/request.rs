@@ -102,6 +102,7 @@ fn catalog() -> Catalog {
         limits: Box::default(),
         jobs: Box::default(),
         evaluators: Box::default(),
+        names: Box::default(),
         gate_call: ScopeId::new(0).unwrap(),
         gate_mint: ScopeId::new(1).unwrap(),
         vendor_scopes: ScopeSet::EMPTY,

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::name_lists::NameListWords;
 use crate::problem::At;
 
 /// Where a fact was written.
@@ -45,6 +46,7 @@ pub struct Compact {
     pub limits: Vec<Limit>,
     pub jobs: Vec<Job>,
     pub evaluators: Vec<Evaluator>,
+    pub names: Vec<NameListWords>,
     pub operations: Vec<Operation>,
 }
 

@@ -8,6 +8,7 @@ mod limits;
 mod links;
 mod lookups;
 mod names;
+mod naming;
 mod operation;
 mod scopes;
 
@@ -34,6 +35,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
     let evaluators = evaluators::compile(compact, &mut names);
     let (operations, matcher) = operations(compact, &links, &limits, &mut names);
     lookups::ask_what_is_there(compact, &lookups, &matcher, &mut names);
+    let name_lists = naming::compile(compact, &matcher, &mut names);
     jobs::reach_something(compact, &operations, &mut names);
     scopes::sides_rule_no_operation(&scopes, &operations, compact, &mut names);
     if !names.problems.is_empty() {
@@ -65,6 +67,7 @@ pub fn compile(compact: &Compact, digest: String, sources: &Sources) -> Result<C
         limits: limits.model,
         jobs,
         evaluators,
+        names: name_lists,
         gate_call,
         gate_mint,
         tenant_bases: boxed(&compact.tenant_bases),

@@ -14,6 +14,7 @@ use serde_saphyr::Spanned;
 
 use super::arguments::{ExtraNeedsFile, ExtraSourceFile, LimitFile};
 use super::compact::{Absent, ActorRule, AnswerReading, DialectName, Fold, Reading, ScopeSide, TenantArgument, Tokens};
+use super::name_lists::NameListFile;
 use crate::problem::{At, Problem};
 
 /// The only version of both formats so far.
@@ -61,6 +62,8 @@ pub struct CatalogFile {
     pub jobs: Vec<JobFile>,
     #[serde(default)]
     pub evaluators: Vec<EvaluatorFile>,
+    #[serde(default)]
+    pub names: Vec<NameListFile>,
     pub operations: Vec<OperationFile>,
 }
 
@@ -130,6 +133,9 @@ pub struct OverlayFile {
     pub jobs: Vec<JobFile>,
     #[serde(default)]
     pub evaluators: Vec<EvaluatorFile>,
+    /// One of a kind that the catalog has replaces it.
+    #[serde(default)]
+    pub names: Vec<NameListFile>,
     #[serde(default)]
     pub operations: Vec<OperationFile>,
 }

@@ -18,6 +18,7 @@ use super::file::{
     LinksFile, LookupFile, NeedsFile, OperationFile, OverlayFile, PlaceFile, Proposal, ReasonFile, RedirectFile,
     RemoverFile, ScopeFile, Text, TouchesFile, UndoFile, VariantSourceFile,
 };
+use super::name_lists::{NameListFile, NameListWords};
 use crate::problem::{At, Problem, did_you_mean};
 
 /// Said of an operation of which nobody said what it reaches.
@@ -71,6 +72,7 @@ fn facts(catalog: &CatalogFile) -> Compact {
         limits: catalog.limits.iter().map(|written| limit(written, false)).collect(),
         jobs: catalog.jobs.iter().map(|written| job(written, false)).collect(),
         evaluators: catalog.evaluators.iter().map(|written| evaluator(written, false)).collect(),
+        names: catalog.names.iter().map(|written| name_list(written, false)).collect(),
         operations: Vec::new(),
     }
 }
@@ -143,6 +145,9 @@ impl Merge<'_> {
             replace(&mut compact.jobs, job(written, true), |job| &job.name.text);
         }
         compact.evaluators.extend(overlay.evaluators.iter().map(|written| evaluator(written, true)));
+        for written in &overlay.names {
+            replace(&mut compact.names, name_list(written, true), |list| &list.kind.text);
+        }
     }
 
     fn add_operations(&mut self, written: &[OperationFile], overlay: bool) {
@@ -523,6 +528,18 @@ fn evaluator(written: &EvaluatorFile, overlay: bool) -> Evaluator {
         why: written.why.clone(),
         below: written.below.clone(),
         plain: written.plain.clone(),
+    }
+}
+
+fn name_list(written: &NameListFile, overlay: bool) -> NameListWords {
+    NameListWords {
+        kind: word(&written.names, overlay),
+        why: written.why.clone(),
+        request: word(&written.request, overlay),
+        ok: written.ok.clone(),
+        items: written.items.clone(),
+        named: written.named.clone(),
+        pages: written.pages.clone(),
     }
 }
 

@@ -36,6 +36,10 @@ pub fn json(catalog: &Catalog) -> Value {
         let plain: Vec<&str> = one.plain.iter().map(|value| &**value).collect();
         json!({ "query": &*one.query, "below": one.below.as_deref(), "plain": plain, "why": &*one.why })
     });
+    let names = catalog.names.iter().map(|list| {
+        let kind = catalog.containers.get(usize::from(list.kind.0)).map_or("?", |kind| &kind.name);
+        json!({ "names": kind, "asks": format!("GET {}", list.target("{tenant}", None).replace("%7Btenant%7D", "{tenant}")), "why": &*list.why })
+    });
     let operations: Vec<Value> =
         catalog.operations.iter().map(|operation| operation_json(catalog, operation)).collect();
     json!({
@@ -44,6 +48,7 @@ pub fn json(catalog: &Catalog) -> Value {
         "digest": catalog.digest,
         "jobs": jobs.collect::<Vec<_>>(),
         "evaluators": evaluators.collect::<Vec<_>>(),
+        "names": names.collect::<Vec<_>>(),
         "operations": operations,
     })
 }
