@@ -5,6 +5,7 @@
 //! or its part of the catalog, is counted for the first time by this worker. What finds no room is counted as one number.
 
 pub mod outlasting;
+pub mod strangers;
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -116,7 +116,9 @@ fn build_one(
     let noticed = noticed.map(|noticed| Noticed {
         usage: Arc::clone(&noticed.usage),
         shadowed: Arc::clone(&noticed.shadowed),
+        strangers: Arc::clone(&noticed.strangers),
         outlasting: noticed.outlasting.clone(),
+        product: Arc::clone(&catalog.product),
         operations: catalog.operations.len(),
     });
     let recorder = Recorder { gate: gate.name.as_str().into(), metrics: gate_metrics.clone(), lines, noticed };

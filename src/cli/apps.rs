@@ -1,5 +1,7 @@
 //! `scopegate apps`: which apps there are, where they are installed, and what rules them. Digests are never printed.
 
+mod seen;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +25,9 @@ use crate::problem::escaped;
 pub struct AppsArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
+    /// Whom gates under `observe` pass though no policy ever named their credential, with the YAML that would
+    #[arg(long)]
+    pub seen: bool,
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
@@ -31,6 +36,10 @@ pub struct AppsArgs {
 pub fn run(args: &AppsArgs, output: &mut Output<'_>) -> Answer {
     let now_ms = crate::clock::unix_ms();
     let loaded = load::load(&args.sources.sources()?, now_ms);
+    if args.seen {
+        // A broken policy keeps nobody from being told who was seen.
+        return seen::run(args, &loaded, output);
+    }
     let Some(policy) = loaded.policy().filter(|_| !loaded.has_errors()) else {
         return super::refuse_broken(&loaded, args.format, output);
     };

@@ -7,6 +7,7 @@
 pub mod database;
 pub mod reading;
 pub mod shadowed;
+pub mod strangers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::clock::unix_ms;
 use crate::control::health::Readiness;
 use crate::metrics::Metrics;
 use crate::usage::outlasting::{Event, Outlasting};
+use crate::usage::strangers::Stranger;
 use crate::usage::{Counted, Shadowed, Usage};
 
 /// How often it is written.
@@ -41,6 +43,8 @@ pub struct Noticed {
     pub usage: Arc<Usage>,
     /// Whom acts in shadow mode would have refused.
     pub shadowed: Arc<Usage<Shadowed>>,
+    /// Who passes only because a gate is under `observe`, and is named nowhere.
+    pub strangers: Arc<Usage<Stranger>>,
     pub outlasting: Outlasting,
 }
 
@@ -72,7 +76,8 @@ impl UsageKeeper {
         readiness: Readiness,
     ) -> std::io::Result<Self> {
         let (outlasting, events) = Outlasting::new();
-        let noticed = Noticed { usage: Arc::default(), shadowed: Arc::default(), outlasting };
+        let noticed =
+            Noticed { usage: Arc::default(), shadowed: Arc::default(), strangers: Arc::default(), outlasting };
         let (ask, asked) = sync_channel(8);
         let mut keeper = Keeper {
             state: state.clone(),
@@ -82,6 +87,7 @@ impl UsageKeeper {
             events,
             counts: BTreeMap::new(),
             shadowed: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             happened: Vec::new(),
             lost: 0,
             failing: None,
@@ -144,6 +150,7 @@ struct Keeper {
     events: Receiver<Event>,
     counts: BTreeMap<Key, Counted>,
     shadowed: BTreeMap<shadowed::Key, Counted>,
+    strangers: BTreeMap<strangers::Key, Counted>,
     happened: Vec<Event>,
     /// Requests and events that found no room anywhere.
     lost: u64,
@@ -187,7 +194,7 @@ impl Keeper {
             }
         }
         self.metrics.state_problem("usage", problem.is_some());
-        let waiting = self.counts.len() + self.shadowed.len() + self.happened.len();
+        let waiting = self.counts.len() + self.shadowed.len() + self.strangers.len() + self.happened.len();
         self.readiness.usage(waiting, problem.clone());
         self.failing = problem;
     }
@@ -205,8 +212,10 @@ impl Keeper {
             }
         });
         self.collect_shadowed();
+        self.collect_strangers();
         let noticed = &self.noticed;
-        let uncounted = noticed.usage.take_uncounted() + noticed.shadowed.take_uncounted();
+        let uncounted =
+            noticed.usage.take_uncounted() + noticed.shadowed.take_uncounted() + noticed.strangers.take_uncounted();
         self.lost += uncounted + noticed.outlasting.take_lost();
         while let Ok(event) = self.events.try_recv() {
             if self.happened.len() < EVENTS_WAITING_MAX {
@@ -233,6 +242,19 @@ impl Keeper {
         });
     }
 
+    fn collect_strangers(&mut self) {
+        let Self { strangers, catalogs, noticed, lost, .. } = self;
+        noticed.strangers.collect(|stranger, operation, counted| {
+            let operation = name_in(catalogs, &stranger.product, operation).unwrap_or_default();
+            let key = strangers::Key { stranger: stranger.clone(), operation };
+            if strangers.len() < COUNTS_WAITING_MAX || strangers.contains_key(&key) {
+                strangers.entry(key).or_default().add(&counted);
+            } else {
+                *lost += counted.permits + counted.denials;
+            }
+        });
+    }
+
     fn write(&mut self, now_ms: i64) -> Result<(), UsageError> {
         if self.store.is_none() {
             std::fs::create_dir_all(&self.state)?;
@@ -243,6 +265,10 @@ impl Keeper {
         if !self.shadowed.is_empty() {
             store.add_shadowed(&self.shadowed)?;
             self.shadowed.clear();
+        }
+        if !self.strangers.is_empty() {
+            store.add_strangers(&self.strangers, now_ms)?;
+            self.strangers.clear();
         }
         if self.counts.is_empty() && self.happened.is_empty() && self.lost == 0 {
             return Ok(());
@@ -257,7 +283,10 @@ impl Keeper {
 
 /// The id of an operation of the app's product.
 fn name(catalogs: &Catalogs, app: &str, operation: OperationId) -> Option<Arc<str>> {
-    let (product, _) = app.split_once('/')?;
+    name_in(catalogs, app.split_once('/')?.0, operation)
+}
+
+fn name_in(catalogs: &Catalogs, product: &str, operation: OperationId) -> Option<Arc<str>> {
     let catalog = &catalogs.by_name(product)?.catalog;
     catalog.operations.get(usize::from(operation.0)).map(|operation| Arc::from(&*operation.id))
 }

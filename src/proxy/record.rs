@@ -14,6 +14,7 @@ use crate::proxy::jobs::Watch;
 pub use crate::telemetry::DecisionId;
 use crate::telemetry::{CONTAINERS_SHOWN, ContainerShown, DecidedBy, Line, Lines, TraceId};
 use crate::usage::outlasting::{Ended, Listener, Outlasting};
+use crate::usage::strangers::{Fingerprint, Stranger};
 use crate::usage::{Shadowed, Usage, Use};
 
 /// The most bytes of the path that a waiting line holds.
@@ -35,7 +36,9 @@ pub struct Recorder {
 pub struct Noticed {
     pub usage: Arc<Usage>,
     pub shadowed: Arc<Usage<Shadowed>>,
+    pub strangers: Arc<Usage<Stranger>>,
     pub outlasting: Outlasting,
+    pub product: Arc<str>,
     /// Of the gate's catalog.
     pub operations: usize,
 }
@@ -107,6 +110,7 @@ impl Record {
             actor: None,
             user: None,
             kind: None,
+            fingerprint: None,
             operation: None,
             method: method.clone(),
             path: kept_path(path),
@@ -156,6 +160,11 @@ impl Record {
             line.user = caller.user;
             line.kind = caller.kind;
         });
+    }
+
+    /// How the digest of a credential begins that no policy ever named.
+    pub fn stranger(&mut self, digest: Option<[u8; 32]>) {
+        self.with(|line| line.fingerprint = digest.as_ref().map(Fingerprint::of));
     }
 
     pub fn operation(&mut self, id: Arc<str>) {
@@ -355,6 +364,7 @@ impl Record {
     /// Tells who keeps the use of rights.
     fn count(&mut self, line: &Line) {
         self.count_shadowed(line);
+        self.count_stranger(line);
         let permitted = match line.outcome {
             Some(Outcome::Permit | Outcome::WouldDeny | Outcome::UpstreamError) => Use::Permitted,
             Some(Outcome::Deny) => Use::Denied,
@@ -379,14 +389,35 @@ impl Record {
     fn count_shadowed(&self, line: &Line) {
         let passed = matches!(line.outcome, Some(Outcome::Permit | Outcome::WouldDeny | Outcome::UpstreamError));
         let (Some(noticed), Some(tenant), true) = (&self.recorder.noticed, &line.tenant, passed) else { return };
-        // What the catalog does not know is counted after all that it knows.
-        let operations = noticed.operations + 1;
-        let unknown = u16::try_from(noticed.operations).map_or(OperationId(u16::MAX), OperationId);
+        let (operation, operations) = self.operation_or_unknown(noticed);
         for act in &self.shadowing {
             let whom = Shadowed { act: Arc::clone(act), app: line.app.clone(), tenant: Arc::clone(tenant) };
-            let operation = self.operation.unwrap_or(unknown);
             noticed.shadowed.count(&whom, operation, operations, Use::Denied, unix_ms(line.at));
         }
+    }
+
+    /// Only who passed. Whom the product itself does not take is told apart: anybody can send a token that is none.
+    fn count_stranger(&self, line: &Line) {
+        let (Some(noticed), Some(tenant), Some(fingerprint), Some(Outcome::WouldDeny)) =
+            (&self.recorder.noticed, &line.tenant, line.fingerprint, line.outcome)
+        else {
+            return;
+        };
+        let stranger = Stranger {
+            gate: Arc::clone(&self.recorder.gate),
+            product: Arc::clone(&noticed.product),
+            tenant: Arc::clone(tenant),
+            fingerprint,
+        };
+        let used = if line.status == Some(401) { Use::Denied } else { Use::Permitted };
+        let (operation, operations) = self.operation_or_unknown(noticed);
+        noticed.strangers.count(&stranger, operation, operations, used, unix_ms(line.at));
+    }
+
+    /// What the catalog does not know is counted after all that it knows. And how many are counted.
+    fn operation_or_unknown(&self, noticed: &Noticed) -> (OperationId, usize) {
+        let unknown = u16::try_from(noticed.operations).map_or(OperationId(u16::MAX), OperationId);
+        (self.operation.unwrap_or(unknown), noticed.operations + 1)
     }
 }
 

@@ -80,6 +80,7 @@ impl Labels {
     /// Notes what a request that went on would have been refused for.
     pub fn would(&self, record: &mut Record, would: &Denial) {
         record.would_deny(would.reason);
+        record.stranger(would.unknown_digest);
         record.shadowing(&would.shadowing);
         self.why(record, would);
     }

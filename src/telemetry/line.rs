@@ -12,6 +12,7 @@ use sha2::Sha256;
 use super::decision::DecisionId;
 use crate::authz::Reason;
 use crate::metrics::Outcome;
+use crate::usage::strangers::Fingerprint;
 
 /// The most containers that are named; the rest is counted.
 pub const CONTAINERS_SHOWN: usize = 20;
@@ -33,6 +34,8 @@ pub struct Line {
     pub actor: Option<&'static str>,
     pub user: Option<Arc<str>>,
     pub kind: Option<Arc<str>>,
+    /// How the digest of its credential begins, where no policy names that and it passed all the same.
+    pub fingerprint: Option<Fingerprint>,
     pub operation: Option<Arc<str>>,
     pub method: Method,
     /// Without the query: tokens stand there.
@@ -162,6 +165,7 @@ pub(super) mod tests {
             actor: None,
             user: None,
             kind: None,
+            fingerprint: None,
             operation: None,
             method: Method::GET,
             path: "/".to_owned(),

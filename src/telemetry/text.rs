@@ -55,6 +55,10 @@ pub fn write(out: &mut Vec<u8>, line: &Line, users: &UserIds, dropped: u64) {
     word(out, ",\"actor\":\"", line.actor);
     user(out, line, users);
     name(out, ",\"kind\":", line.kind.as_deref());
+    if let Some(fingerprint) = &line.fingerprint {
+        // Of few requests: it may allocate.
+        word(out, ",\"fingerprint\":\"", Some(&fingerprint.to_string()));
+    }
     name(out, ",\"operation\":", line.operation.as_deref());
     written(out, ",\"method\":", Some(line.method.as_str()));
     path(out, &line.path);

@@ -16,6 +16,7 @@ mod readme;
 mod refusals;
 mod reload;
 mod request;
+mod seen;
 mod support;
 mod tidy;
 mod usage;

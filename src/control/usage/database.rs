@@ -121,6 +121,7 @@ impl Store {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
         connection.execute_batch(super::shadowed::SCHEMA)?;
+        connection.execute_batch(super::strangers::SCHEMA)?;
         let rows = connection.query_row("SELECT count(*) FROM used", [], |row| row.get(0))?;
         let metadata = std::fs::metadata(path)?;
         Ok(Self { connection, path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()), rows })
