@@ -27,6 +27,7 @@ mod redirects;
 mod refusals;
 mod reload;
 mod slack;
+mod stories;
 mod streams;
 mod tls;
 

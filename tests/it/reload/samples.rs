@@ -97,11 +97,12 @@ fn reaches(product: &Product) -> Vec<Reach<'static>> {
     let (kind, names): (_, &[&str]) = match &*product.catalog.product {
         "jira" => ("project", &["PROJ", "SEC", "HR", "OTHER"]),
         "bitbucket" => ("repository", &["web"]),
+        "confluence" => ("space", &["ENG", "DOCS", "HR", "OTHER"]),
         _ => ("channel", &["C0EXEC", "C0HELP"]),
     };
     let kind = product.catalog.container_kind(kind).unwrap();
     let name = |text: &&'static str| match &*product.catalog.product {
-        "jira" | "bitbucket" => ContainerName::Name((*text).into()),
+        "jira" | "bitbucket" | "confluence" => ContainerName::Name((*text).into()),
         _ => ContainerName::Id((*text).into()),
     };
     let containers =
@@ -111,7 +112,9 @@ fn reaches(product: &Product) -> Vec<Reach<'static>> {
 
 #[test]
 fn a_sample_cut_at_any_line_opens_nothing_that_either_form_refuses() {
-    let catalogs = Arc::new(Catalogs::new(["bitbucket", "jira", "slack"].map(|name| builtin::catalog(name).unwrap())));
+    let catalogs = Arc::new(Catalogs::new(
+        ["bitbucket", "confluence", "jira", "slack"].map(|name| builtin::catalog(name).unwrap()),
+    ));
     let files = samples();
     let before = permitted(&mut whole(&catalogs, &files).unwrap(), &catalogs);
     assert!(before.len() > 50, "{}", before.len());
