@@ -29,6 +29,7 @@ mod found;
 mod import;
 mod jobs;
 mod lookups;
+mod names;
 mod vendors;
 
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];

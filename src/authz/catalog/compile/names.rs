@@ -60,6 +60,7 @@ impl<'c> Names<'c> {
         names.once("look-up", compact.lookups.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("limit", compact.limits.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("job", compact.jobs.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
+        names.once("the list of names of", compact.names.iter().map(|one| (one.kind.text.as_str(), one.kind.spot)));
         names.once("evaluator", compact.evaluators.iter().map(|one| (one.query.text.as_str(), one.query.spot)));
         names.once("kind", compact.kinds.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
         names.once("scope", compact.scopes.iter().map(|one| (one.name.text.as_str(), one.name.spot)));
