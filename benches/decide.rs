@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use estate::{Estate, NOW_MS, Size, head, token};
 use http::request::Parts;
+use scopegate::authz::identity::seen::Seen;
 use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use scopegate::authz::{decide, wanted};
@@ -87,15 +88,38 @@ fn facts(body: BodyFacts<'_>) -> Facts<'_> {
     Facts { now_ms: NOW_MS, behind_ms: 0, body, looked_up: LookedUp::nothing() }
 }
 
-/// Views and decisions of one call by one app. Both must end as expected, or the numbers mean nothing.
+/// The same call on a connection that showed this token before, as nearly all do: that it is the same is part of the time.
 fn judged<'e>(
     estate: &'e Estate,
     head: &'e Parts,
     body: Option<&'e str>,
     permitted: bool,
 ) -> impl FnMut() -> bool + 'e {
-    let view = RequestView::of(head).expect("a request");
-    let held = |text: &'e str| parse_body(&head.headers, text.as_bytes()).expect("a body");
+    let mut seen = Seen::default();
+    let token = &head.headers["authorization"];
+    let mut decided =
+        judged_by(RequestView::of(head).expect("a request").with_token(&mut seen), estate, body, permitted);
+    move || black_box(seen.digest_of(black_box(token))).is_some() && decided() || !permitted
+}
+
+/// Of the first request of a connection.
+fn judged_first<'e>(
+    estate: &'e Estate,
+    head: &'e Parts,
+    body: Option<&'e str>,
+    permitted: bool,
+) -> impl FnMut() -> bool + 'e {
+    judged_by(RequestView::of(head).expect("a request"), estate, body, permitted)
+}
+
+/// Views and decisions of one call by one app. Both must end as expected, or the numbers mean nothing.
+fn judged_by<'e>(
+    view: RequestView<'e>,
+    estate: &'e Estate,
+    body: Option<&'e str>,
+    permitted: bool,
+) -> impl FnMut() -> bool + 'e {
+    let held = |text: &'e str| parse_body(view.headers, text.as_bytes()).expect("a body");
     let facts = facts(body.map_or(BodyFacts::NotHeld, held));
     let decided = decide(&estate.snapshot, &estate.gate, &view, &facts);
     assert_eq!(decided.is_ok(), permitted, "{decided:?}");
@@ -175,6 +199,7 @@ fn main() {
             move || wanted(&jira.snapshot, &jira.gate, &view, NOW_MS)
         }),
         Case::warm("decide: Jira GET issue", judged(&jira, &issue, None, true)),
+        Case::warm("decide, first of a connection: Jira GET issue", judged_first(&jira, &issue, None, true)),
         Case::warm("decide, 3 guardrails: Jira GET issue", judged(&guarded, &issue, None, true)),
         Case::warm("decide: Slack chat.postMessage, JSON held", judged(&slack, &message, Some(MESSAGE), true)),
         Case::warm("decide: Slack conversations.history, 3 variants", judged(&slack, &history, Some(""), true)),

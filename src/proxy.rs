@@ -169,7 +169,7 @@ impl Hub {
     ) -> Result<Response<Body>, Refused> {
         let head = open.head();
         let unread = rest_of(&body);
-        let (request, handshake) = self.view(head).map_err(|denial| Refused { denial, body: unread })?;
+        let (request, handshake) = self.view(peer, head).map_err(|denial| Refused { denial, body: unread })?;
         let wanted = wanted(&self.live.load(), &self.rules, &request, self.live.now_ms());
         // The place is kept until the request is answered: as long as its body may be held.
         let (mut body, held, _place) =
@@ -360,7 +360,11 @@ impl Hub {
     }
 
     /// The request as the core sees it and the WebSocket that it asks for, or why it can be read in two ways.
-    fn view<'h>(&self, head: &'h request::Parts) -> Result<(RequestView<'h>, Option<Handshake>), Box<Denial>> {
+    fn view<'h>(
+        &self,
+        peer: &Peer,
+        head: &'h request::Parts,
+    ) -> Result<(RequestView<'h>, Option<Handshake>), Box<Denial>> {
         if self.shutdown.phase() >= Phase::Closing {
             return Err(Box::new(Denial::of(Reason::Draining)));
         }
@@ -371,7 +375,7 @@ impl Hub {
         }
         let handshake = websocket::asked(head).map_err(bad)?;
         let request = RequestView::of(head).map_err(|error| bad(error.0))?;
-        Ok((request, handshake))
+        Ok((request.with_token(&mut peer.seen.borrow_mut()), handshake))
     }
 
     /// Fetches what the judgement wants. Nothing is held of a body that nothing is judged by.

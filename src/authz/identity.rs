@@ -5,6 +5,7 @@
 
 pub mod connect_jwt;
 pub mod gate_key;
+pub mod seen;
 pub mod token;
 
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub struct LoneToken(Option<TokenDigest>);
 impl LoneToken {
     #[inline(always)]
     pub fn of(gate: &GateRules, request: &RequestView<'_>) -> Self {
-        Self(lone_token(gate, request).map(|token| TokenDigest(gate_key::digest(token))))
+        Self(lone_token(gate, request))
     }
 }
 
@@ -130,20 +131,22 @@ pub fn identify_by<'p>(
     }
 }
 
-/// The token in `Authorization`, where no other evidence can stand in the request.
+/// The digest of the token in `Authorization`, where no other evidence can stand in the request.
 #[inline(always)]
-fn lone_token<'r>(gate: &GateRules, request: &RequestView<'r>) -> Option<&'r [u8]> {
+fn lone_token(gate: &GateRules, request: &RequestView<'_>) -> Option<TokenDigest> {
     let tokens = &gate.catalog.tokens;
     let is_there = |name: &str| !matches!(request.arguments().find(name), Ok(Found::Absent));
     let mut tokens_in_query = tokens.query.iter();
     let in_query =
         !request.query.is_empty() && (may_hold_jwt(request.query) || tokens_in_query.any(|name| is_there(name)));
     let elsewhere = in_query || !tokens.body.is_empty() || may_stand_in_form(gate, request);
-    match token::shown(request.authorization()?) {
-        token::Shown::Token(token) if !elsewhere => Some(token),
-        token::Shown::Token(_) | token::Shown::Basic(_) | token::Shown::ConnectJwt(_) | token::Shown::Unreadable => {
-            None
-        }
+    let value = request.authorization().filter(|_| !elsewhere)?;
+    if let Some(told) = request.token() {
+        return Some(told);
+    }
+    match token::shown(value) {
+        token::Shown::Token(token) => Some(TokenDigest(gate_key::digest(token))),
+        token::Shown::Basic(_) | token::Shown::ConnectJwt(_) | token::Shown::Unreadable => None,
     }
 }
 

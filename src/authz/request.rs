@@ -21,8 +21,10 @@ pub(in crate::authz) use argument::{keys_of, values_of};
 pub use body::{BodyFacts, parse_body};
 use query::Pairs;
 
+use super::identity::seen::Seen;
 use super::looked_up::LookedUp;
 use super::path;
+use super::policy::credentials::TokenDigest;
 
 /// The request can be read in two ways, or not at all. The text is for the developer who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,7 @@ pub struct RequestView<'a> {
     pub port: Option<&'a str>,
     received: &'a str,
     shown_ms: Option<i64>,
+    token: Option<TokenDigest>,
     /// The path ends in a pair of commits, with a control character between them.
     pair: bool,
 }
@@ -100,8 +103,20 @@ impl<'a> RequestView<'a> {
             port,
             received: target.as_str(),
             shown_ms: None,
+            token: None,
             pair,
         })
+    }
+
+    /// The same request, whose token in `Authorization` was told before: see [`Seen`](super::identity::seen::Seen).
+    pub fn with_token(self, seen: &mut Seen) -> Self {
+        Self { token: self.authorization.and_then(|value| seen.digest_of(value)), ..self }
+    }
+
+    /// The digest of the token in `Authorization`, where it was told before.
+    #[inline]
+    pub fn token(&self) -> Option<TokenDigest> {
+        self.token
     }
 
     /// The same request, whose credential was shown at this Unix time in milliseconds and is judged later.
@@ -155,6 +170,7 @@ impl<'a> RequestView<'a> {
             port: self.port,
             received: target,
             shown_ms: self.shown_ms,
+            token: self.token,
             pair,
         })
     }

@@ -7,6 +7,7 @@ mod io;
 mod pace;
 mod preface;
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::source::Source;
 use super::transport::Transport;
 use super::tunnel;
 use super::worker::Drain;
+use crate::authz::identity::seen::Seen;
 use io::ClientIo;
 use preface::Protocol;
 
@@ -38,17 +40,25 @@ pub struct Peer {
     pub is_tls: bool,
     /// The address as `x-forwarded-for` says it; made once for all requests.
     pub forwarded_for: Option<HeaderValue>,
+    /// What its last request showed: most show the same.
+    pub seen: RefCell<Seen>,
 }
 
 impl Peer {
     pub fn of_address(address: SocketAddr) -> Self {
         // `::ffff:192.0.2.1` is 192.0.2.1, and a scope id is of this machine only (A09).
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { address: Some(address), sni: None, is_tls: false, forwarded_for: text(address.ip()) }
+        Self {
+            address: Some(address),
+            sni: None,
+            is_tls: false,
+            forwarded_for: text(address.ip()),
+            seen: RefCell::default(),
+        }
     }
 
     pub fn of_unix_socket() -> Self {
-        Self { address: None, sni: None, is_tls: false, forwarded_for: None }
+        Self { address: None, sni: None, is_tls: false, forwarded_for: None, seen: RefCell::default() }
     }
 
     pub fn scheme(&self) -> &'static str {
