@@ -13,6 +13,8 @@
 
 #[path = "shared/estate.rs"]
 mod estate;
+#[path = "shared/issuer.rs"]
+mod issuer;
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -23,6 +25,7 @@ use scopegate::authz::identity::seen::Seen;
 use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use scopegate::authz::{decide, wanted};
+use scopegate::proxy::issuers::Issuers;
 
 /// How many calls one timing covers: long against the clock, short against a time slice.
 const BATCH: u32 = 256;
@@ -146,6 +149,28 @@ fn drawn(estate: &Estate) -> impl FnMut() -> f64 + '_ {
     }
 }
 
+fn get_by(token: &str) -> Parts {
+    head("GET", "/rest/api/3/issue/PROJ-1", token, None)
+}
+
+/// One app by a token, as a worker tells it and the core decides.
+fn told_and_decided(estate: &Estate, issuers: &Issuers, head: &Parts) -> bool {
+    let view = RequestView::of(head).expect("a request");
+    let bearer = issuers.told(&view, NOW_MS).expect("its key is there");
+    decide(&estate.snapshot, &estate.gate, &view.with_bearer(bearer), &facts(BodyFacts::NotHeld)).is_ok()
+}
+
+fn known_token<'e>(estate: &'e Estate, signed: &issuer::Signed, head: &'e Parts) -> impl FnMut() -> bool + 'e {
+    let issuers = signed.issuers(&estate.gate);
+    assert!(told_and_decided(estate, &issuers, head), "the token is permitted");
+    move || told_and_decided(estate, &issuers, head)
+}
+
+fn first_sight<'e>(estate: &'e Estate, signed: &'e issuer::Signed, head: &'e Parts) -> impl FnMut() -> bool + 'e {
+    // A worker that has seen nothing.
+    move || told_and_decided(estate, &signed.issuers(&estate.gate), head)
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let rounds: usize = arguments.next().map_or(2_000, |count| count.parse().expect("the number of rounds"));
@@ -182,7 +207,21 @@ fn main() {
     let message = head("POST", "/api/chat.postMessage", &token("slack", 7), Some("application/json; charset=utf-8"));
     let blocks = message_of_10_kib();
     let history = head("GET", "/api/conversations.history?channel=C0HELP00&limit=100", &token("slack", 7), None);
+    let (clients, signed) = (Estate::of_clients(issuer::issuer(), small), issuer::Signed::new(7));
+    let (by_rsa, by_curve) = (get_by(&signed.rs256), get_by(&signed.es256));
     let mut cases = vec![
+        Case::warm(
+            "a token verified before: told, and Jira GET issue decided",
+            known_token(&clients, &signed, &by_rsa),
+        ),
+        Case::warm(
+            "a token at first sight, RS256: verified, and Jira GET issue decided",
+            first_sight(&clients, &signed, &by_rsa),
+        ),
+        Case::warm(
+            "a token at first sight, ES256: verified, and Jira GET issue decided",
+            first_sight(&clients, &signed, &by_curve),
+        ),
         Case::warm("RequestView::of, Jira GET issue", || RequestView::of(&issue).is_ok()),
         Case::warm("RequestView::of, Slack postMessage", || RequestView::of(&message).is_ok()),
         Case::warm("Slack: parse the JSON body (110 bytes)", || {

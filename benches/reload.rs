@@ -161,7 +161,7 @@ impl Bench {
         let gate = GateRules {
             name: "slack".into(),
             catalog: Arc::clone(&catalogs.by_name("slack").unwrap().catalog),
-            identify: Identify { gate_key: true, token: true, connect_jwt: false },
+            identify: Identify { gate_key: true, token: true, connect_jwt: false, ..Identify::default() },
             tenant: TenantRule::Fixed("T1".into()),
             issue_keys_prefix: false,
             names_as_written: false,

@@ -29,6 +29,7 @@ use crate::authz::gate::GateRules;
 use crate::authz::policy::compile::Catalogs;
 use crate::authz::policy::file::Origin;
 use crate::authz::snapshot::Snapshot;
+use crate::clock::unix_ms;
 use crate::config::Config;
 use crate::config::model::admin::Guard;
 use crate::config::model::{CatalogSource, Listen, LogUsers, Threads};
@@ -211,9 +212,11 @@ pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Runn
     let rules = gates.iter().map(gates::Gate::rules).collect();
     let gates: Arc<[gates::Gate]> = gates.into();
     let pins = Arc::new(reloader.pinning());
+    let sink = key_sink(&metrics, &readiness);
     let service = move |index: usize, streams: &Rc<Streams>| {
         let hub = gates.get(index).map(|gate| {
             let hub = Rc::new(gate.hub(streams));
+            gate.tend(&sink);
             if gate.is_first() {
                 let pins = Arc::clone(&pins);
                 tokio::task::spawn_local(pinning::attend(Rc::clone(&hub), move |told| pins(told)));
@@ -371,6 +374,18 @@ fn bare_tokens(config: &Config) -> Option<String> {
         "admin: tokens cross the network as they are: write `tls`, or listen on a Unix socket"
     };
     Some(text.to_owned())
+}
+
+/// Where it is said how the fetches of key sets end.
+fn key_sink(metrics: &Arc<Metrics>, readiness: &Readiness) -> Arc<gates::KeySink> {
+    let (metrics, readiness) = (Arc::clone(metrics), readiness.clone());
+    Arc::new(move |gate: &str, issuer: &str, ended: Result<(), &str>| {
+        metrics.key_set(gate, issuer, ended.is_ok(), unix_ms() as f64 / 1000.0);
+        readiness.key_set(gate, issuer, ended.err());
+        if let Err(why) = ended {
+            tracing::error!(gate, issuer, "the key set cannot be had: {why}");
+        }
+    })
 }
 
 fn unserved() -> Response<Body> {

@@ -11,6 +11,7 @@ mod admin;
 mod check;
 mod fleet;
 mod gate;
+mod identify;
 mod links;
 mod lookups;
 mod outbound;

@@ -7,6 +7,7 @@
 mod apps;
 mod bucket;
 mod gate;
+mod key_sets;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use apps::AppSlots;
 pub use apps::{AppMetrics, NONE, OTHER};
 use bucket::BucketMetrics;
 pub use gate::{GateMetrics, status_class};
+use key_sets::KeySetMetrics;
 
 /// How many apps get series of their own, unless the configuration says otherwise.
 pub const APPS_MAX: usize = 500;
@@ -180,6 +182,7 @@ pub struct Metrics {
     clock_behind: IntGauge,
     admin_requests: IntCounterVec,
     bucket: BucketMetrics,
+    key_sets: KeySetMetrics,
     panics: IntCounter,
 }
 
@@ -298,6 +301,7 @@ impl Metrics {
             )?,
             admin_requests,
             bucket: BucketMetrics::register(at)?,
+            key_sets: KeySetMetrics::register(at)?,
             panics: plain(
                 at,
                 IntCounter::with_opts(opts(
@@ -409,6 +413,11 @@ impl Metrics {
         if let Ok(gauge) = self.certificate_problems.get_metric_with_label_values(&[name]) {
             gauge.set(i64::from(stands));
         }
+    }
+
+    /// A fetch of an issuer's keys has ended. `unix_s` is the time of it.
+    pub fn key_set(&self, gate: &str, issuer: &str, is_had: bool, unix_s: f64) {
+        self.key_sets.fetched(gate, issuer, is_had, unix_s);
     }
 
     /// How far what gives by the clock is behind it, in seconds.

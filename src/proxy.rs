@@ -9,6 +9,7 @@ pub mod counters;
 pub mod forward;
 pub mod headers;
 mod http2;
+pub mod issuers;
 pub mod jobs;
 pub mod limits;
 pub mod links;
@@ -49,6 +50,7 @@ use crate::telemetry::CONTAINERS_SHOWN;
 use body::{Body, Held, HoldError, Holder, Place, RequestBody, Room, hold};
 use connection::Peer;
 use forward::FinalForm;
+use issuers::Issuers;
 use limits::Limits;
 use lookups::{Asking, Changing, Lookups};
 use record::{Record, Recorder};
@@ -76,6 +78,8 @@ pub struct Hub {
     /// Where its requests are entered, to be judged again for as long as they last.
     pub streams: Register,
     pub upstreams: Upstreams,
+    /// Whose tokens it takes.
+    pub issuers: Issuers,
     /// What the product is asked where a verdict hangs on it.
     pub lookups: Lookups,
     /// What is remembered of jobs.
@@ -169,7 +173,13 @@ impl Hub {
     ) -> Result<Response<Body>, Refused> {
         let head = open.head();
         let unread = rest_of(&body);
-        let (request, handshake) = self.view(peer, head).map_err(|denial| Refused { denial, body: unread })?;
+        let (mut request, handshake) = self.view(peer, head).map_err(|denial| Refused { denial, body: unread })?;
+        let bearer = match self.issuers.told(&request, self.live.now_ms()) {
+            Some(bearer) => bearer,
+            // Boxed, as whatever few requests wait for.
+            None => Box::pin(self.issuers.resolved(&request, || self.live.now_ms())).await,
+        };
+        request.bears(bearer);
         let wanted = wanted(&self.live.load(), &self.rules, &request, self.live.now_ms());
         // The place is kept until the request is answered: as long as its body may be held.
         let (mut body, held, _place) =

@@ -19,6 +19,7 @@ use http::request::Parts;
 use scopegate::app::{self, Running};
 use scopegate::authz::catalog::builtin;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
+use scopegate::authz::identity::jwt::Issuer;
 use scopegate::authz::policy::compile::Catalogs;
 use scopegate::authz::policy::file::Origin;
 use scopegate::authz::policy::link::Secrets;
@@ -131,6 +132,16 @@ project: [HR, SEC, LEGAL, FIN]
 
 /// Catalogs and store, before a snapshot is made of them.
 pub fn store(product: &str, size: Size, guardrails: bool) -> (Arc<Catalogs>, Store) {
+    store_of(product, size, guardrails, |_, text| text)
+}
+
+/// The same, each app's text as `written` makes it of the usual one.
+fn store_of(
+    product: &str,
+    size: Size,
+    guardrails: bool,
+    written: impl Fn(usize, String) -> String,
+) -> (Arc<Catalogs>, Store) {
     let catalogs = builtin::products().filter_map(|(product, _)| builtin::catalog(product));
     let catalogs = Arc::new(Catalogs::new(catalogs));
     let mut store = Store::new(Arc::clone(&catalogs));
@@ -140,7 +151,7 @@ pub fn store(product: &str, size: Size, guardrails: bool) -> (Arc<Catalogs>, Sto
         content: Content::Text(text.into()),
     };
     let mut changes: Vec<Change> = (0..size.apps)
-        .map(|app| change(format!("policies/app-{app:05}.yaml"), app_yaml(product, app, size.grants)))
+        .map(|app| change(format!("policies/app-{app:05}.yaml"), written(app, app_yaml(product, app, size.grants))))
         .collect();
     if guardrails {
         changes.push(change("policies/guardrails.yaml".to_owned(), GUARDRAILS.to_owned()));
@@ -169,13 +180,29 @@ impl Estate {
     }
 }
 
+impl Estate {
+    /// Jira apps that are known by tokens of this issuer, each by its number.
+    pub fn of_clients(issuer: Issuer, size: Size) -> Self {
+        let client = |app: usize, text: String| {
+            let (before, rest) = text.split_once("{method: token").expect("a credential");
+            let (_, rest) = rest.split_once('}').expect("its end");
+            format!("{before}{{method: jwt, kind: oauth, issuer: '{}', client: app-{app}}}{rest}", issuer.name)
+        };
+        let (catalogs, mut store) = store_of("jira", size, true, client);
+        let snapshot = store.snapshot(&Secrets::new());
+        let identify = Identify { jwt: [issuer.clone()].into(), ..Identify::default() };
+        let gate = GateRules { identify, ..gate("jira", &catalogs) };
+        Self { gate, snapshot, size, store }
+    }
+}
+
 /// A gate that takes tokens, as written in the samples.
 pub fn gate(product: &str, catalogs: &Catalogs) -> GateRules {
     let catalog = Arc::clone(&catalogs.by_name(product).expect("a built-in catalog").catalog);
     GateRules {
         name: product.into(),
         catalog,
-        identify: Identify { gate_key: false, token: true, connect_jwt: false },
+        identify: Identify { gate_key: false, token: true, connect_jwt: false, ..Identify::default() },
         tenant: TenantRule::Fixed(if product == "jira" { "acme".into() } else { "T024BE7LD".into() }),
         issue_keys_prefix: true,
         names_as_written: true,

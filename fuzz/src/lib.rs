@@ -112,7 +112,7 @@ pub fn gate(catalogs: &Catalogs, product: &str) -> GateRules {
     GateRules {
         name: product.into(),
         catalog: Arc::clone(&catalogs.by_name(product).expect("a catalog of that product").catalog),
-        identify: Identify { gate_key: false, token: true, connect_jwt: false },
+        identify: Identify { gate_key: false, token: true, connect_jwt: false, ..Identify::default() },
         tenant: TenantRule::Fixed(TENANT.into()),
         issue_keys_prefix: true,
         names_as_written: true,

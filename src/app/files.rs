@@ -10,16 +10,17 @@ use std::sync::Arc;
 use crate::authz::policy::document::UpstreamScheme;
 use crate::config::Config;
 use crate::config::model::admin::{AdminTls, Guard};
-use crate::config::model::{self, Roots, ServerTls, UpstreamTls};
+use crate::config::model::{self, KeySource, Roots, ServerTls, UpstreamTls};
 use crate::control::files::{Contents, FileSet, FileWatch, SETTLE};
 use crate::control::folder::read::Unreadable;
 use crate::control::health::Readiness;
 use crate::metrics::Metrics;
 use crate::problem::{At, Problem, Severity, file_name};
+use crate::proxy::issuers::Keys;
 use crate::proxy::tls::{AskingClients, Protocols, Served, Trust, UPSTREAM_PROTOCOLS, VIA_PROTOCOLS};
 use crate::proxy::upstream::Tls;
 use crate::proxy::upstream::via::{Authorization, Via};
-use part::{Kind, Part, header_in, pair_in, roots_in};
+use part::{Kind, Part, header_in, keys_in, pair_in, roots_in};
 
 /// The files of all gates, and what was made of them.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Taken {
     pub(super) served: Option<Arc<Served>>,
     pub(super) via: Option<Arc<Via>>,
     pub(super) lookups: Option<Arc<Authorization>>,
+    /// Of each issuer, in the configuration's order.
+    pub(super) keys: Vec<Arc<Keys>>,
     trusts: Vec<(Roots, Arc<Trust>)>,
 }
 
@@ -65,8 +68,9 @@ impl Files {
         let lookups = lookups.map(|written| {
             self.authorization(format!("{}/lookups.credential", gate.name), written.scheme, &written.file)
         });
+        let keys = self.keys(gate);
         // All are read before the first that is missing ends it, so that all problems are said at once.
-        Some(Taken { served: had(served)?, via: had(via)?, lookups: had(lookups)?, trusts: trusts? })
+        Some(Taken { served: had(served)?, via: had(via)?, lookups: had(lookups)?, keys: keys?, trusts: trusts? })
     }
 
     /// Reads what the admin listener of a configuration needs.
@@ -122,7 +126,34 @@ impl Files {
                 trusts.push((roots.clone(), self.trust(name, roots, UPSTREAM_PROTOCOLS)));
             }
         }
+        let issuers = gate.keys.iter().filter_map(|keys| match keys {
+            KeySource::File(_) => None,
+            KeySource::Fetched(fetched) => fetched.from.tls.as_ref(),
+        });
+        for UpstreamTls { roots, .. } in issuers {
+            if !trusts.iter().any(|(known, _)| known == roots) {
+                let name = format!("{}/identify.keys.tls.ca", gate.name);
+                trusts.push((roots.clone(), self.trust(name, roots, UPSTREAM_PROTOCOLS)));
+            }
+        }
         trusts.into_iter().map(|(roots, trust)| Some((roots, trust?))).collect()
+    }
+
+    /// The key sets of a gate's issuers: those in files as they are now, the others to be fetched.
+    fn keys(&mut self, gate: &model::Gate) -> Option<Vec<Arc<Keys>>> {
+        let all: Vec<Option<Arc<Keys>>> = gate.keys.iter().map(|source| self.keys_of(gate, source)).collect();
+        all.into_iter().collect()
+    }
+
+    fn keys_of(&mut self, gate: &model::Gate, source: &KeySource) -> Option<Arc<Keys>> {
+        let path = match source {
+            KeySource::Fetched(fetched) => return Some(Keys::fetched(fetched.cool_down)),
+            KeySource::File(path) => path,
+        };
+        let (set, contents) = FileSet::open(vec![path.clone()]);
+        let keys = Keys::of_file(self.noted(&contents, keys_in(set.paths(), &contents))?);
+        self.open(set, format!("{}/identify.keys.file", gate.name), Kind::Keys { keys: Arc::clone(&keys) });
+        Some(keys)
     }
 
     fn trust(&mut self, name: String, roots: &Roots, protocols: Protocols) -> Option<Arc<Trust>> {

@@ -15,13 +15,14 @@ use crate::authz::catalog::Catalog;
 use crate::authz::catalog::links::RedirectHost;
 use crate::authz::gate::GateRules;
 use crate::config::Config;
-use crate::config::model::{self, Listen, Roots, UpstreamAddress};
+use crate::config::model::{self, KeySource, Listen, Roots, UpstreamAddress};
 use crate::control::usage as kept;
 use crate::live::Live;
 use crate::metrics::{GateMetrics, Metrics};
 use crate::problem::Problem;
 use crate::proxy::body::Room;
 use crate::proxy::counters::IoCounters;
+use crate::proxy::issuers::{self, Issuers, Keys};
 use crate::proxy::jobs::Memory;
 use crate::proxy::limits::Limits;
 use crate::proxy::links::json::GateAddress;
@@ -39,6 +40,9 @@ use crate::proxy::{Hub, Upstreams, tls};
 use crate::shutdown::Watch;
 use crate::telemetry::Lines;
 
+/// Told how each fetch of a key set ended: of which gate, of which issuer.
+pub(super) type KeySink = dyn Fn(&str, &str, Result<(), &str>) + Send + Sync;
+
 /// One gate, shared by its workers.
 #[derive(Clone)]
 pub(super) struct Gate {
@@ -52,6 +56,12 @@ pub(super) struct Gate {
     /// By `RedirectId`.
     redirects: Arc<[Arc<Target>]>,
     lookups: Option<Arc<lookups::Shared>>,
+    /// In the order of `rules.identify.jwt`.
+    keys: Arc<[Arc<Keys>]>,
+    /// The sets among them that are fetched: their place, and from where.
+    fetched: Arc<[Fetched]>,
+    /// Its first worker fetches them.
+    has_fetching: Arc<AtomicBool>,
     jobs: Arc<Memory>,
     /// Its first worker asks what the names in its policy stand for.
     has_first: Arc<AtomicBool>,
@@ -60,6 +70,14 @@ pub(super) struct Gate {
     room: Room,
     /// For the bodies that streams are judged again by.
     streams_room: Room,
+}
+
+/// A key set that is fetched.
+pub(super) struct Fetched {
+    keys: Arc<Keys>,
+    issuer: Arc<str>,
+    source: issuers::Source,
+    from: Arc<Target>,
 }
 
 #[derive(Clone)]
@@ -127,6 +145,9 @@ fn build_one(
         redirects: catalog.links.redirects.iter().map(|host| redirect(gate, host, &taken)).collect::<Result<_, _>>()?,
         sides: Arc::new(sides(gate)),
         has_first: Arc::default(),
+        fetched: fetched(gate, &taken)?,
+        keys: taken.keys.clone().into(),
+        has_fetching: Arc::default(),
         jobs: Arc::default(),
         lookups: gate.lookups.as_ref().map(|written| Arc::new(lookups(written, &taken))),
         rules: Arc::new(rules(gate, catalog)),
@@ -151,13 +172,36 @@ pub(super) fn rules(gate: &model::Gate, catalog: Arc<Catalog>) -> GateRules {
     GateRules {
         name: gate.name.as_str().into(),
         catalog,
-        identify: gate.identify,
+        identify: gate.identify.clone(),
         tenant: gate.tenant.clone(),
         issue_keys_prefix: gate.issue_keys_prefix,
         names_as_written: gate.names_as_written,
         channel_types_prefix: gate.channel_types_prefix,
         observe_until_ms: gate.observe_until_ms,
     }
+}
+
+/// The key sets that are fetched.
+fn fetched(gate: &model::Gate, taken: &Taken) -> Result<Arc<[Fetched]>, Vec<Problem>> {
+    let issuers = gate.identify.jwt.iter().map(|issuer| &issuer.name);
+    let each = gate.keys.iter().zip(&taken.keys).zip(issuers).filter_map(|((source, keys), issuer)| match source {
+        KeySource::File(_) => None,
+        KeySource::Fetched(written) => Some((written, keys, issuer)),
+    });
+    let one = |(written, keys, issuer): (&model::Fetched, &Arc<Keys>, &Arc<str>)| {
+        Ok(Fetched {
+            keys: Arc::clone(keys),
+            issuer: Arc::clone(issuer),
+            source: issuers::Source {
+                uri: written.path.parse().map_err(|error| failed(&gate.name, &error))?,
+                refresh: written.refresh,
+                cool_down: written.cool_down,
+                max_age: written.max_age,
+            },
+            from: target(&gate.name, &written.from, taken)?,
+        })
+    };
+    each.map(one).collect()
 }
 
 fn lookups(written: &model::Lookups, taken: &Taken) -> lookups::Shared {
@@ -302,6 +346,24 @@ impl Gate {
         self.lookups.is_some() && !self.has_first.swap(true, Ordering::SeqCst)
     }
 
+    /// Keeps its key sets fresh, on the first worker that asks. `sink` is told how each fetch ended.
+    pub(super) fn tend(&self, sink: &Arc<KeySink>) {
+        if self.has_fetching.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for one in self.fetched.iter() {
+            let (gate, issuer, sink) = (Arc::clone(&self.rules.name), Arc::clone(&one.issuer), Arc::clone(sink));
+            let sink = move |ended: Result<(), &str>| sink(&gate, &issuer, ended);
+            let (keys, source, from) = (Arc::clone(&one.keys), one.source.clone(), self.upstream(&one.from));
+            tokio::task::spawn_local(issuers::tend(keys, source, from, Arc::clone(&self.live), sink));
+        }
+    }
+
+    fn upstream(&self, target: &Arc<Target>) -> Upstream {
+        let (limits, counters) = (Arc::clone(&self.listener.limits), Arc::clone(&self.listener.counters));
+        Upstream::new(Arc::clone(target), limits, counters, Arc::clone(self.live.generation()))
+    }
+
     /// What is counted of it, with the metrics that show it.
     pub(super) fn counters(&self) -> (GateMetrics, Arc<IoCounters>) {
         (self.metrics.clone(), Arc::clone(&self.listener.counters))
@@ -310,10 +372,7 @@ impl Gate {
     /// The gate on one worker. Must be called on the worker: its pools live there.
     pub(super) fn hub(&self, streams: &Rc<Streams>) -> Hub {
         let limits = Arc::clone(&self.listener.limits);
-        let upstream = |target: &Arc<Target>| {
-            let counters = Arc::clone(&self.listener.counters);
-            Upstream::new(Arc::clone(target), Arc::clone(&limits), counters, Arc::clone(self.live.generation()))
-        };
+        let upstream = |target: &Arc<Target>| self.upstream(target);
         let upstreams = match &self.targets {
             Targets::One(target) => Upstreams::One(upstream(target)),
             Targets::ByTenant(targets) => Upstreams::ByTenant(
@@ -331,6 +390,7 @@ impl Gate {
             streams: Register::new(streams, of_gate, &self.live),
             sides: Arc::clone(&self.sides),
             redirects: self.redirects.iter().map(upstream).collect(),
+            issuers: Issuers::new(Arc::clone(&self.rules.identify.jwt), Arc::clone(&self.keys)),
             lookups: Lookups::new(self.lookups.clone(), Arc::clone(&self.rules.catalog), self.metrics.clone()),
             jobs: Arc::clone(&self.jobs),
             rules: Arc::clone(&self.rules),

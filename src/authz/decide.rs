@@ -22,6 +22,7 @@ use super::catalog::{
     ActorRule, Catalog, CredentialKindId, Operation, OperationId, PlaceAt, VariantMask, VocabularySet,
 };
 use super::gate::GateRules;
+use super::identity::claims::{Claims, UserTold};
 use super::identity::{
     CredentialRewrite, Identified, KeyPlaces, LoneToken, NotIdentified, gate_tenant, identify, identify_by,
     request_tenant, tenant_arguments, tenant_in_body,
@@ -112,6 +113,11 @@ pub struct Who {
 #[derive(Debug, Clone)]
 enum Called {
     By(Arc<KnownCredential>),
+    /// The same, by evidence that says itself who stands behind it.
+    ByClaims {
+        credential: Arc<KnownCredential>,
+        claims: Arc<Claims>,
+    },
     /// A credential that no policy ever named (a gate under `observe`).
     ByAStranger {
         tenant: Arc<str>,
@@ -121,7 +127,7 @@ enum Called {
 impl Who {
     fn known(&self) -> Option<&KnownCredential> {
         match &self.caller {
-            Called::By(credential) => Some(credential),
+            Called::By(credential) | Called::ByClaims { credential, .. } => Some(credential),
             Called::ByAStranger { .. } => None,
         }
     }
@@ -138,7 +144,7 @@ impl Who {
 
     pub fn tenant(&self) -> &Arc<str> {
         match &self.caller {
-            Called::By(credential) => &credential.holder.tenant,
+            Called::By(credential) | Called::ByClaims { credential, .. } => &credential.holder.tenant,
             Called::ByAStranger { tenant } => tenant,
         }
     }
@@ -148,7 +154,19 @@ impl Who {
     }
 
     pub fn user(&self) -> Option<&Arc<str>> {
-        self.known()?.user.as_ref()
+        match &self.caller {
+            Called::By(credential) => credential.user.as_ref(),
+            Called::ByClaims { claims, .. } => claims.user(),
+            Called::ByAStranger { .. } => None,
+        }
+    }
+
+    /// What the evidence says of the caller, where it is not the policy that says it.
+    pub fn claims(&self) -> Option<&Arc<Claims>> {
+        match &self.caller {
+            Called::ByClaims { claims, .. } => Some(claims),
+            Called::By(_) | Called::ByAStranger { .. } => None,
+        }
     }
 
     pub fn kind(&self) -> Option<CredentialKindId> {
@@ -218,9 +236,11 @@ impl Denial {
 
 /// What must be fetched before the request can be judged. A caller that its head already refuses gets no body held.
 pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, now_ms: i64) -> Wanted {
-    let operation = match gate.catalog.matcher.find(request.method, &request.path) {
-        Found::Operation(matched) => gate.catalog.operations.get(usize::from(matched.operation.0)),
-        Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => None,
+    let mut parameters = Parameters::default();
+    let (operation, base_tenant) = match gate.catalog.matcher.find_with(request.method, &request.path, &mut parameters)
+    {
+        Found::Operation(matched) => (gate.catalog.operations.get(usize::from(matched.operation.0)), matched.tenant),
+        Found::UnknownPath | Found::UnknownMethod | Found::Lookalike => (None, None),
     };
     if !needs_body(gate, operation, request) {
         return Wanted::Nothing;
@@ -229,7 +249,7 @@ pub fn wanted(snapshot: &Snapshot, gate: &GateRules, request: &RequestView<'_>, 
     // What the head alone shows; evidence that may stand in the body is still to come.
     let facts = Facts { now_ms, behind_ms: 0, body: BodyFacts::Empty, looked_up: LookedUp::nothing() };
     let credentials = product_of(snapshot, gate).and_then(|product| states.newest.product(product.id));
-    match credentials.map(|policy| identify(gate, &policy.credentials, request, &facts)) {
+    match credentials.map(|policy| identify(gate, &policy.credentials, request, base_tenant, &facts)) {
         Some(Ok(caller)) => Wanted::Body { of: Some(caller.credential.app) },
         // The evidence may stand in the body, where the product takes it from there.
         Some(Err(refused)) if refused.reason == Reason::Unidentified && gate.catalog.tokens.may_stand_in_body() => {
@@ -380,13 +400,45 @@ struct Caller<'p> {
     app: &'p App,
     installation: &'p Installation,
     credential: &'p Arc<KnownCredential>,
+    claims: Option<&'p Arc<Claims>>,
     actor: Actor,
     vocabularies: VocabularySet,
 }
 
-impl Caller<'_> {
+impl<'p> Caller<'p> {
     fn who(&self) -> Who {
-        Who { actor: self.actor, caller: Called::By(Arc::clone(self.credential)) }
+        let credential = Arc::clone(self.credential);
+        let caller = match self.claims {
+            None => Called::By(credential),
+            Some(claims) => Called::ByClaims { credential, claims: Arc::clone(claims) },
+        };
+        Who { actor: self.actor, caller }
+    }
+
+    /// The user behind the call: whom the evidence names, where it can, and else whom the policy does.
+    #[inline]
+    fn user(&self) -> Option<&'p Arc<str>> {
+        match self.claims {
+            None => self.credential.user.as_ref(),
+            Some(claims) => claims.user(),
+        }
+    }
+
+    /// The groups that the evidence names. `None`: it does not say.
+    #[inline]
+    fn groups(&self) -> Option<&'p [Box<str>]> {
+        self.claims.and_then(|claims| claims.groups.as_deref())
+    }
+}
+
+/// Whom a caller acts as, where its evidence says so: what that leaves open stays unknown (law 9).
+#[inline]
+fn actor_by_evidence(credential: &KnownCredential, claims: Option<&Arc<Claims>>) -> Actor {
+    match claims.map(|claims| &claims.user) {
+        None if credential.user.is_some() => Actor::User,
+        None | Some(UserTold::Nobody) => Actor::App,
+        Some(UserTold::Id(_)) => Actor::User,
+        Some(UserTold::Unknown) => Actor::Unknown,
     }
 }
 
@@ -463,7 +515,10 @@ impl<'c> Case<'c> {
     #[inline(always)]
     fn decide_by(&self, policy: &'c Policy) -> Result<Permit, Box<Denial>> {
         let identified = match policy.product(self.product.id) {
-            Some(product) => identify_by(&self.lone, self.gate, &product.credentials, self.request, self.facts),
+            Some(product) => {
+                let (gate, request, base_tenant) = (self.gate, self.request, self.base_tenant);
+                identify_by(&self.lone, gate, &product.credentials, request, base_tenant, self.facts)
+            }
             None => return Err(Box::new(Denial::of(Reason::NoPolicy))),
         };
         // Without the body a place in it cannot be told from an absent one, and a refused caller gets none held.
@@ -475,7 +530,7 @@ impl<'c> Case<'c> {
         };
         match identified {
             Ok(identified) => {
-                let caller = self.caller(policy, identified.credential)?;
+                let caller = self.caller(policy, identified.credential, identified.claims)?;
                 let touched = touched.ok_or_else(|| Box::new(Denial::of(Reason::BadRequest)))?;
                 if let Some(fetch) = self.fetch {
                     return self.decide_job(policy, &identified, &caller, fetch, touched);
@@ -496,7 +551,12 @@ impl<'c> Case<'c> {
 
     /// The installation that a credential belongs to, where gate, request and credential agree on the tenant.
     #[inline(always)]
-    fn caller<'p>(&self, policy: &'p Policy, credential: &'p Arc<KnownCredential>) -> Result<Caller<'p>, Box<Denial>> {
+    fn caller<'p>(
+        &self,
+        policy: &'p Policy,
+        credential: &'p Arc<KnownCredential>,
+        claims: Option<&'p Arc<Claims>>,
+    ) -> Result<Caller<'p>, Box<Denial>> {
         let app = policy.apps.get(credential.app as usize);
         let installation = app.and_then(|app| app.installations.get(usize::from(credential.installation)));
         let kind = self.gate.catalog.kinds.get(usize::from(credential.kind.0));
@@ -506,10 +566,9 @@ impl<'c> Case<'c> {
         let actor = match kind.actor {
             ActorRule::App => Actor::App,
             ActorRule::User => Actor::User,
-            ActorRule::Evidence if credential.user.is_some() => Actor::User,
-            ActorRule::Evidence => Actor::App,
+            ActorRule::Evidence => actor_by_evidence(credential, claims),
         };
-        let caller = Caller { app, installation, credential, actor, vocabularies: kind.vocabularies };
+        let caller = Caller { app, installation, credential, claims, actor, vocabularies: kind.vocabularies };
         let tenant = request_tenant(self.gate, self.request, self.base_tenant, &installation.tenant);
         let agreed = tenant.and_then(|tenant| self.check_tenant_arguments(tenant));
         match agreed {
@@ -628,7 +687,8 @@ impl<'c> Case<'c> {
                 tenant: &caller.installation.tenant,
                 installation: Some(caller.installation),
                 actor: caller.actor,
-                user: caller.credential.user.as_deref(),
+                user: caller.user().map(|user| &**user),
+                groups: caller.groups(),
                 pipeline: caller.credential.pipeline.as_deref(),
                 now_ms: self.facts.now_ms,
                 gives_ms: self.facts.gives_ms(),
@@ -700,6 +760,7 @@ impl<'c> Case<'c> {
                 installation: None,
                 actor: Actor::Unknown,
                 user: None,
+                groups: None,
                 pipeline: None,
                 now_ms: self.facts.now_ms,
                 gives_ms: self.facts.gives_ms(),

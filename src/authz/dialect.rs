@@ -153,6 +153,7 @@ fn passing_status(reason: Reason) -> Option<StatusCode> {
         Reason::UpstreamTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
         Reason::NoPolicy
         | Reason::StalePolicy
+        | Reason::IdentityUnresolved
         | Reason::ContainerUnresolved
         | Reason::Overloaded
         | Reason::Draining

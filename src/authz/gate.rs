@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::Catalog;
+use super::identity::jwt::Issuer;
 
 /// The settings of one gate that bear on judgement. Fixed while the process runs.
 #[derive(Debug)]
@@ -22,11 +23,15 @@ pub struct GateRules {
 }
 
 /// The identity methods that a gate takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identify {
     pub gate_key: bool,
     pub token: bool,
     pub connect_jwt: bool,
+    /// The issuers whose tokens it takes. No two have one name.
+    pub jwt: Arc<[Issuer]>,
+    /// `bypass: credential`: what a caller shows goes no further. A credential that would be passed on is not taken.
+    pub replaces: bool,
 }
 
 /// How the tenant of a request is told.

@@ -3,8 +3,11 @@
 //! Evidence that fails, or that no policy knows, refuses even beside evidence that is known: the product might
 //! believe the other piece. Nothing here keeps or prints a secret.
 
+pub mod claims;
 pub mod connect_jwt;
 pub mod gate_key;
+pub mod jwt;
+pub mod keys;
 pub mod seen;
 pub mod token;
 
@@ -13,9 +16,10 @@ use std::sync::Arc;
 use super::Reason;
 use super::catalog::DialectName;
 use super::gate::{GateRules, TenantRule};
-use super::policy::credentials::{Credentials, KnownCredential, Proof, Secret, TokenDigest};
+use super::policy::credentials::{ClientMethod, ClientName, Credentials, KnownCredential, Proof, Secret, TokenDigest};
 use super::policy::document::UpstreamScheme;
 use super::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument, form};
+use claims::Claims;
 
 /// The caller's credential, and what must be done to the request because of it.
 #[derive(Debug)]
@@ -24,6 +28,22 @@ pub struct Identified<'p> {
     pub rewrite: CredentialRewrite<'p>,
     /// The credential signs path and query: they go upstream as received, or not at all.
     pub url_signed: bool,
+    /// What the evidence says of the caller, where it is not the policy that says it.
+    pub claims: Option<&'p Arc<Claims>>,
+}
+
+/// What was made of the token in `Authorization` before the request is judged.
+#[derive(Debug, Clone, Default)]
+pub enum Bearer {
+    /// Nothing: it is known by its digest, or not at all.
+    #[default]
+    Opaque,
+    /// An issuer whose tokens the gate takes signed it.
+    Proven(Arc<Claims>),
+    /// It is said to be of such an issuer, and proves nothing.
+    Failed,
+    /// For now nobody can tell: the issuer's keys are not there.
+    Unresolved,
 }
 
 /// What becomes of the credential on its way upstream.
@@ -53,7 +73,7 @@ pub struct KeyPlaces {
 /// Why nobody is identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotIdentified {
-    /// `bad_request`, `unidentified` or `unknown_app`.
+    /// `bad_request`, `unidentified`, `unknown_app` or `identity_unresolved`.
     pub reason: Reason,
     /// For the developer who sent it.
     pub why: &'static str,
@@ -94,11 +114,14 @@ pub struct LoneToken(Option<TokenDigest>);
 impl LoneToken {
     #[inline(always)]
     pub fn of(gate: &GateRules, request: &RequestView<'_>) -> Self {
-        Self(lone_token(gate, request))
+        match request.bearer() {
+            Bearer::Opaque => Self(lone_token(gate, request)),
+            Bearer::Proven(_) | Bearer::Failed | Bearer::Unresolved => Self(None),
+        }
     }
 }
 
-/// Tells the caller by all the evidence in the request.
+/// Tells the caller by all the evidence in the request. `base_tenant` is the `{tenant}` of a base path.
 ///
 /// # Errors
 /// No evidence, evidence that fails or is unknown, or evidence of two credentials.
@@ -106,10 +129,11 @@ impl LoneToken {
 pub fn identify<'p>(
     gate: &GateRules,
     credentials: &'p Credentials,
-    request: &RequestView<'_>,
+    request: &'p RequestView<'_>,
+    base_tenant: Option<&str>,
     facts: &Facts<'_>,
 ) -> Result<Identified<'p>, Box<NotIdentified>> {
-    identify_by(&LoneToken::of(gate, request), gate, credentials, request, facts)
+    identify_by(&LoneToken::of(gate, request), gate, credentials, request, base_tenant, facts)
 }
 
 /// The same, with what [`LoneToken`] told of this request.
@@ -121,13 +145,14 @@ pub fn identify_by<'p>(
     lone: &LoneToken,
     gate: &GateRules,
     credentials: &'p Credentials,
-    request: &RequestView<'_>,
+    request: &'p RequestView<'_>,
+    base_tenant: Option<&str>,
     facts: &Facts<'_>,
 ) -> Result<Identified<'p>, Box<NotIdentified>> {
     match lone.0.and_then(|digest| known_token(gate, credentials, &digest)) {
         Some(identified) => Ok(identified),
         // All else, and whatever is refused, with the reason.
-        None => identify_by_all(gate, credentials, request, facts),
+        None => identify_by_all(gate, credentials, request, base_tenant, facts),
     }
 }
 
@@ -177,23 +202,25 @@ fn known_token<'p>(gate: &GateRules, credentials: &'p Credentials, digest: &Toke
             secret: upstream.as_ref(),
             stood_in: KeyPlaces { authorization: true, ..KeyPlaces::default() },
         },
-        Proof::Token | Proof::GateKey { .. } | Proof::ConnectJwt { .. } => return None,
+        Proof::Token | Proof::GateKey { .. } | Proof::ConnectJwt { .. } | Proof::Client { .. } => return None,
     };
-    Some(Identified { credential, rewrite, url_signed: false })
+    Some(Identified { credential, rewrite, url_signed: false, claims: None })
 }
 
 #[inline(never)]
 fn identify_by_all<'p>(
     gate: &GateRules,
     credentials: &'p Credentials,
-    request: &RequestView<'_>,
+    request: &'p RequestView<'_>,
+    base_tenant: Option<&str>,
     facts: &Facts<'_>,
 ) -> Result<Identified<'p>, Box<NotIdentified>> {
+    let (known, claims, outcome) = (None, None, Outcome::default());
     let mut evidence =
-        Evidence { gate, credentials, request, now_ms: facts.now_ms, known: None, outcome: Outcome::default() };
+        Evidence { gate, credentials, request, base_tenant, now_ms: facts.now_ms, known, claims, outcome };
     if let Some(value) = request.authorization() {
         match token::shown(value) {
-            token::Shown::Token(token) => evidence.token(token, Place::Authorization),
+            token::Shown::Token(token) => evidence.bearer(token),
             token::Shown::Basic(credential) => evidence.basic(credential),
             token::Shown::ConnectJwt(jwt) => evidence.connect_jwt(jwt),
             token::Shown::Unreadable => evidence.outcome.failed = true,
@@ -227,12 +254,14 @@ fn identify_by_all<'p>(
 }
 
 /// The evidence seen so far.
-struct Evidence<'e, 'p> {
-    gate: &'e GateRules,
+struct Evidence<'g, 'e, 'p> {
+    gate: &'g GateRules,
     credentials: &'p Credentials,
-    request: &'e RequestView<'e>,
+    request: &'p RequestView<'e>,
+    base_tenant: Option<&'g str>,
     now_ms: i64,
     known: Option<&'p Arc<KnownCredential>>,
+    claims: Option<&'p Arc<Claims>>,
     outcome: Outcome,
 }
 
@@ -244,12 +273,56 @@ struct Outcome {
     differ: bool,
     /// Evidence may stand in the body, which was not read.
     unread: bool,
+    /// Evidence that nobody can verify for now.
+    unresolved: bool,
     url_signed: bool,
     stood_in: KeyPlaces,
     unknown_digest: Option<[u8; 32]>,
 }
 
-impl<'p> Evidence<'_, 'p> {
+impl<'p> Evidence<'_, '_, 'p> {
+    /// The token in `Authorization`, with what was made of it.
+    fn bearer(&mut self, token: &[u8]) {
+        match self.request.bearer() {
+            Bearer::Opaque => self.token(token, Place::Authorization),
+            Bearer::Proven(claims) => self.proven(claims),
+            Bearer::Failed => {
+                self.outcome.pieces += 1;
+                self.outcome.failed = true;
+            }
+            Bearer::Unresolved => {
+                self.outcome.pieces += 1;
+                self.outcome.unresolved = true;
+            }
+        }
+    }
+
+    /// A token whose issuer vouches for what it says, for as long as it counts.
+    fn proven(&mut self, claims: &'p Arc<Claims>) {
+        self.outcome.pieces += 1;
+        if !claims.is_live(self.now_ms) {
+            self.outcome.failed = true;
+            return;
+        }
+        let of_gate = || gate_tenant(self.gate, self.request, self.base_tenant).map(|tenant| &**tenant);
+        let named = claims.tenant.as_deref().or_else(of_gate).and_then(|tenant| {
+            let (issuer, client) = (&*claims.issuer, &*claims.app);
+            self.credentials.by_client.get(&ClientName { by: ClientMethod::Jwt, issuer, client, tenant })
+        });
+        match named.map(|credential| (credential, &credential.proof)) {
+            Some((credential, Proof::Client { upstream: Some(_), .. })) => {
+                self.outcome.stood_in.add(Place::Authorization);
+                self.claims = Some(claims);
+                self.accept(credential);
+            }
+            Some((credential, Proof::Client { upstream: None, .. })) if !self.gate.identify.replaces => {
+                self.claims = Some(claims);
+                self.accept(credential);
+            }
+            _ => self.outcome.unknown = true,
+        }
+    }
+
     /// A token or gate key, of which only the digest is compared. Nothing is no token.
     fn token(&mut self, secret: &[u8], place: Place) {
         self.outcome.pieces += 1;
@@ -271,7 +344,9 @@ impl<'p> Evidence<'_, 'p> {
                 self.accept(credential);
             }
             (Proof::Token, _) if self.gate.identify.token => self.accept(credential),
-            (Proof::GateKey { .. } | Proof::Token | Proof::ConnectJwt { .. }, _) => self.outcome.unknown = true,
+            (Proof::GateKey { .. } | Proof::Token | Proof::ConnectJwt { .. } | Proof::Client { .. }, _) => {
+                self.outcome.unknown = true;
+            }
         }
     }
 
@@ -339,6 +414,10 @@ impl<'p> Evidence<'_, 'p> {
         if outcome.differ {
             return Err(NotIdentified::because(Reason::Unidentified, "the request shows two different credentials"));
         }
+        if outcome.unresolved {
+            let why = "the gate does not have the keys by which the token in the request could be verified";
+            return Err(NotIdentified::because(Reason::IdentityUnresolved, why));
+        }
         let Some(credential) = self.known else {
             return Err(NotIdentified::because(Reason::Unidentified, "the request shows no credential"));
         };
@@ -346,9 +425,16 @@ impl<'p> Evidence<'_, 'p> {
             Proof::GateKey { scheme, upstream } => {
                 CredentialRewrite::Replace { scheme: *scheme, secret: upstream.as_ref(), stood_in: outcome.stood_in }
             }
-            Proof::Token | Proof::ConnectJwt { .. } => CredentialRewrite::PassThrough,
+            Proof::Client { upstream: Some(with), .. } => CredentialRewrite::Replace {
+                scheme: with.scheme,
+                secret: with.secret.as_ref(),
+                stood_in: outcome.stood_in,
+            },
+            Proof::Token | Proof::ConnectJwt { .. } | Proof::Client { upstream: None, .. } => {
+                CredentialRewrite::PassThrough
+            }
         };
-        Ok(Identified { credential, rewrite, url_signed: outcome.url_signed })
+        Ok(Identified { credential, rewrite, url_signed: outcome.url_signed, claims: self.claims })
     }
 }
 

@@ -13,6 +13,7 @@ use super::catalog::limits::Limited;
 use super::catalog::lookups::Home;
 use super::catalog::{Catalog, KindId, OperationId, Touches, VariantMask, VocabularySet};
 use super::decide::{Judging, judged, kept, with_job};
+use super::identity::claims::{Claims, UserTold};
 use super::jobs::{AskedJob, NamedJob, Owner, Recalled};
 use super::judge::{Mode, Question, passes, refusal};
 use super::looked_up::LookedUp;
@@ -69,8 +70,11 @@ enum Named {
 struct Call {
     app: &'static str,
     tenant: &'static str,
-    actor: ActorWord,
+    /// `None`: the evidence leaves it open.
+    actor: Option<ActorWord>,
     user: Option<&'static str>,
+    /// As the evidence names them, if it does.
+    groups: Option<Vec<&'static str>>,
     pipeline: Option<&'static str>,
     vocabularies: Vec<&'static str>,
     operation: usize,
@@ -278,7 +282,7 @@ fn live_grants<'d>(documents: &'d [Document], call: &Call, operation: Option<&st
                 Some(tenants) => speaks_of_tenant(tenants, call.tenant),
             })
         })
-        .filter(|grant| !grant.shadow && grant.actors.iter().any(|actor| actor.value == call.actor))
+        .filter(|grant| !grant.shadow && is_actor(&grant.actors, call) == Some(true))
         .filter(|grant| grant.valid.from.is_none_or(|from| from <= call.now - call.behind))
         .filter(|grant| grant.valid.until.is_none_or(|until| call.now < until))
         .filter(|grant| {
@@ -355,7 +359,7 @@ fn live_revocations<'d>(documents: &'d [Document], call: &Call) -> Vec<&'d Revoc
     let live = |rule: &&RevocationRule| {
         !rule.shadow
             && rule.tenants.as_ref().is_none_or(|tenants| speaks_of_tenant(tenants, call.tenant))
-            && rule.actors.as_ref().is_none_or(|actors| actors.iter().any(|actor| actor.value == call.actor))
+            && rule.actors.as_ref().is_none_or(|actors| is_actor(actors, call) != Some(false))
             && rule.users.as_ref().is_none_or(|users| knows_user(documents, users, call) != Some(false))
             && rule.pipelines.as_ref().is_none_or(|names| is_pipeline(names, call) != Some(false))
             && rule.valid.from.is_none_or(|from| from <= call.now)
@@ -484,6 +488,16 @@ fn still_after_install(documents: &[Document], call: &Call, span: i64, begun_by:
 }
 
 /// `None`: cannot be told.
+fn is_actor(actors: &[Spanned<ActorWord>], call: &Call) -> Option<bool> {
+    let named = |word: ActorWord| actors.iter().any(|actor| actor.value == word);
+    match (call.actor, named(ActorWord::App), named(ActorWord::User)) {
+        (Some(actor), _, _) => Some(named(actor)),
+        (None, true, true) => Some(true),
+        (None, _, _) => None,
+    }
+}
+
+/// `None`: cannot be told.
 fn knows_user(documents: &[Document], users: &Users, call: &Call) -> Option<bool> {
     let user = call.user?;
     if users.ids.iter().any(|id| id.value == user) {
@@ -497,6 +511,11 @@ fn knows_user(documents: &[Document], users: &Users, call: &Call) -> Option<bool
         });
         match group {
             Some(group) if group.users.iter().any(|one| one.value == user) => return Some(true),
+            Some(GroupDocument { claim: Some(claim), .. }) => match &call.groups {
+                Some(groups) if groups.iter().any(|one| claim.value == *one) => return Some(true),
+                Some(_) => {}
+                None => told = None,
+            },
             Some(_) => {}
             None => told = None,
         }
@@ -820,16 +839,18 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
             ],
         }),
     };
-    let group = Document {
+    let group = |claim: Option<Spanned<String>>| Document {
         at: At::default(),
         body: Body::Group(GroupDocument {
             group: spanned("agents".to_owned()),
             tenant: spanned("t1".to_owned()),
             users: vec![spanned("u1".to_owned()), spanned("u2".to_owned())],
+            claim,
         }),
     };
-    (app("toy/one", &["t1", "t2"]), app("toy/two", &["t1", "t2"]), guardrail())
-        .prop_map(move |(one, two, rail)| vec![one, two, rail, set.clone(), group.clone()])
+    let claim = proptest::option::of(Just(spanned("idp-agents".to_owned())));
+    (app("toy/one", &["t1", "t2"]), app("toy/two", &["t1", "t2"]), guardrail(), claim)
+        .prop_map(move |(one, two, rail, claim)| vec![one, two, rail, set.clone(), group(claim)])
 }
 
 fn containers() -> impl Strategy<Value = Vec<Container>> {
@@ -859,9 +880,10 @@ fn call() -> impl Strategy<Value = Call> {
     let who = (
         proptest::sample::select(&["toy/one", "toy/two"][..]),
         proptest::sample::select(&["t1", "t2"][..]),
-        proptest::sample::select(&[ActorWord::App, ActorWord::User][..]),
+        proptest::sample::select(&[None, Some(ActorWord::App), Some(ActorWord::User)][..]),
         proptest::sample::select(&[None, Some("u1"), Some("u2"), Some("u3")][..]),
         proptest::sample::select(&[None, Some("p1"), Some("p2")][..]),
+        proptest::option::of(proptest::sample::subsequence(vec!["idp-agents", "idp-others"], 0..=2)),
     );
     let vocabularies = proptest::sample::subsequence(toy::VOCABULARIES, 1..=2);
     let variants = proptest::sample::subsequence(VARIANTS, 1..=VARIANTS.len());
@@ -873,7 +895,7 @@ fn call() -> impl Strategy<Value = Call> {
     let arguments = (asked, proptest::sample::select(hosts), behind);
     (who, vocabularies, 0..OPERATIONS.len(), what, variants, (redirected, arguments)).prop_map(
         |(who, vocabularies, operation, what, variants, (redirected, (asked, host, behind)))| {
-            let (app, tenant, actor, user, pipeline) = who;
+            let (app, tenant, actor, user, pipeline, groups) = who;
             // What asks for nothing cannot be asked for more.
             let asked = if OPERATIONS[operation].extras.is_empty() { Some(BTreeSet::new()) } else { asked };
             Call {
@@ -881,6 +903,7 @@ fn call() -> impl Strategy<Value = Call> {
                 tenant,
                 actor,
                 user,
+                groups,
                 pipeline,
                 vocabularies,
                 operation,
@@ -967,8 +990,9 @@ fn with_reach<T>(
     let (index, app) = policy.app(call.app).unwrap();
     let installation = app.installations.iter().find(|one| *one.tenant == *call.tenant);
     let Call { tenant, user, pipeline, now: now_ms, behind, .. } = *call;
-    let caller =
-        CallerFacts { tenant, installation, actor: actor(call), user, pipeline, now_ms, gives_ms: now_ms - behind };
+    let groups = claims(call).and_then(|claims| claims.groups.clone());
+    let (actor, groups, gives_ms) = (actor(call), groups.as_deref(), now_ms - behind);
+    let caller = CallerFacts { tenant, installation, actor, user, groups, pipeline, now_ms, gives_ms };
     ask(&Question {
         catalog,
         policy,
@@ -984,10 +1008,24 @@ fn with_reach<T>(
     })
 }
 
+/// What the evidence says, where it says anything of groups; else the policy says who the user is.
+fn claims(call: &Call) -> Option<Arc<Claims>> {
+    let groups = call.groups.as_ref()?.iter().map(|group| Box::from(*group)).collect();
+    Some(Arc::new(Claims {
+        issuer: "https://idp.example.com".into(),
+        app: call.app.into(),
+        tenant: None,
+        user: call.user.map_or(UserTold::Unknown, |user| UserTold::Id(user.into())),
+        groups: Some(groups),
+        until_ms: i64::MAX,
+    }))
+}
+
 fn actor(call: &Call) -> Actor {
     match call.actor {
-        ActorWord::App => Actor::App,
-        ActorWord::User => Actor::User,
+        Some(ActorWord::App) => Actor::App,
+        Some(ActorWord::User) => Actor::User,
+        None => Actor::Unknown,
     }
 }
 
@@ -1013,8 +1051,10 @@ fn judge(toy: &Toy, policy: &Policy, call: &Call) -> Result<Option<Reason>, Reas
     let digest = TokenDigest(digest_of(call.app, call.tenant));
     let known = &policy.product(ProductId(0)).unwrap().credentials.by_digest[&digest];
     let (user, pipeline) = (call.user.map(Arc::from), call.pipeline.map(Arc::from));
+    let claims = claims(call);
     let judging = Judging {
         credential: &Arc::new(KnownCredential { user, pipeline, ..KnownCredential::clone(known) }),
+        claims: claims.as_ref(),
         actor: actor(call),
         vocabularies: vocabularies(call),
         operation: OperationId(call.operation as u16),
@@ -1357,6 +1397,9 @@ proptest! {
         let permitted = permits(&toy, &documents, &call);
         let mut poorer = vec![Call { user: None, ..call.clone() }, Call { pipeline: None, ..call.clone() }, Call { variants: VARIANTS.to_vec(), ..call.clone() }];
         poorer.push(Call { host: None, ..call.clone() });
+        poorer.push(Call { groups: None, ..call.clone() });
+        poorer.push(Call { actor: None, ..call.clone() });
+        poorer.push(Call { actor: None, user: None, groups: None, ..call.clone() });
         poorer.push(Call { asked: None, ..call.clone() });
         let more = call.asked.as_ref().map(|asked| asked.iter().copied().chain([0]).collect());
         poorer.push(Call { asked: more, ..call.clone() });
@@ -1633,8 +1676,9 @@ fn an_observed_app_that_holds_a_right_that_is_taken_passes_by_another_one_as_if_
     let call = Call {
         app: "toy/one",
         tenant: "t1",
-        actor: ActorWord::App,
+        actor: Some(ActorWord::App),
         user: None,
+        groups: None,
         pipeline: None,
         vocabularies: vec!["classic"],
         operation: OPERATIONS.iter().position(|one| one.id == "any").unwrap(),

@@ -38,6 +38,7 @@ pub enum Reason {
     BodyTooLarge,
     NoPolicy,
     StalePolicy,
+    IdentityUnresolved,
     ContainerUnresolved,
     Overloaded,
     Draining,
@@ -50,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the class table.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Unidentified,
         Self::UnknownApp,
         Self::UnknownTenant,
@@ -74,6 +75,7 @@ impl Reason {
         Self::BodyTooLarge,
         Self::NoPolicy,
         Self::StalePolicy,
+        Self::IdentityUnresolved,
         Self::ContainerUnresolved,
         Self::Overloaded,
         Self::Draining,
@@ -110,6 +112,7 @@ impl Reason {
             Self::BodyTooLarge => "body_too_large",
             Self::NoPolicy => "no_policy",
             Self::StalePolicy => "stale_policy",
+            Self::IdentityUnresolved => "identity_unresolved",
             Self::ContainerUnresolved => "container_unresolved",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
@@ -142,6 +145,7 @@ impl Reason {
             Self::BadRequest | Self::BodyTooLarge => Class::Request,
             Self::NoPolicy
             | Self::StalePolicy
+            | Self::IdentityUnresolved
             | Self::ContainerUnresolved
             | Self::Overloaded
             | Self::Draining

@@ -21,6 +21,7 @@ pub(in crate::authz) use argument::{keys_of, values_of};
 pub use body::{BodyFacts, parse_body};
 use query::Pairs;
 
+use super::identity::Bearer;
 use super::identity::seen::Seen;
 use super::looked_up::LookedUp;
 use super::path;
@@ -48,6 +49,8 @@ pub struct RequestView<'a> {
     received: &'a str,
     shown_ms: Option<i64>,
     token: Option<TokenDigest>,
+    /// What was made of its evidence before it is judged; `None` for nearly all, of which nothing was.
+    verified: Option<Box<Bearer>>,
     /// The path ends in a pair of commits, with a control character between them.
     pair: bool,
 }
@@ -104,6 +107,7 @@ impl<'a> RequestView<'a> {
             received: target.as_str(),
             shown_ms: None,
             token: None,
+            verified: None,
             pair,
         })
     }
@@ -127,6 +131,27 @@ impl<'a> RequestView<'a> {
     /// When the credential was shown, of a request that is judged at `now_ms`.
     pub fn shown_ms(&self, now_ms: i64) -> i64 {
         self.shown_ms.unwrap_or(now_ms)
+    }
+
+    /// The same request, with what was made of the token in `Authorization`.
+    pub fn with_bearer(mut self, bearer: Bearer) -> Self {
+        self.bears(bearer);
+        self
+    }
+
+    /// As [`Self::with_bearer`], in place: a request is large, and whoever waits with it has room for one.
+    pub fn bears(&mut self, bearer: Bearer) {
+        self.verified = match bearer {
+            Bearer::Opaque => None,
+            bearer => Some(Box::new(bearer)),
+        };
+    }
+
+    /// What was made of the token in `Authorization`.
+    #[inline]
+    pub fn bearer(&self) -> &Bearer {
+        static OPAQUE: Bearer = Bearer::Opaque;
+        self.verified.as_deref().unwrap_or(&OPAQUE)
     }
 
     /// Path and query as received: what a signature over the URL covers.
@@ -171,6 +196,7 @@ impl<'a> RequestView<'a> {
             received: target,
             shown_ms: self.shown_ms,
             token: self.token,
+            verified: None,
             pair,
         })
     }

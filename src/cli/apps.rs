@@ -101,12 +101,13 @@ impl<'l> Listed<'l> {
         let catalog = &loaded.catalogs.get(app.product)?.catalog;
         let product = policy.product(app.product)?;
         let mut credentials = vec![BTreeMap::new(); app.installations.len()];
-        let known = product.credentials.by_digest.values().chain(product.credentials.by_client_key.values());
+        let known = product.credentials.all();
         for credential in known.filter(|one| one.app == index) {
             let method = match &credential.proof {
                 Proof::GateKey { .. } => "gate_key",
                 Proof::Token => "token",
                 Proof::ConnectJwt { .. } => "connect_jwt",
+                Proof::Client { by, .. } => by.as_str(),
             };
             let kind = catalog.kinds.get(usize::from(credential.kind.0)).map_or("?", |kind| &*kind.name);
             if let Some(own) = credentials.get_mut(usize::from(credential.installation)) {

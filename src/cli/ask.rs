@@ -96,7 +96,7 @@ pub fn plain_gate(loaded: &Loaded, product: &str, tenant: &str) -> Result<GateRu
     Ok(GateRules {
         name: product.into(),
         catalog,
-        identify: Identify { gate_key: true, token: true, connect_jwt: true },
+        identify: Identify { gate_key: true, token: true, connect_jwt: true, ..Identify::default() },
         tenant: TenantRule::Fixed(tenant.into()),
         issue_keys_prefix: false,
         names_as_written: false,

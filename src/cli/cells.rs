@@ -143,6 +143,7 @@ impl<'l> Listing<'l> {
             installation: Some(installation),
             actor,
             user: None,
+            groups: None,
             pipeline: None,
             now_ms: self.now_ms,
             gives_ms: self.now_ms,

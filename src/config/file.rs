@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod fleet;
+mod identify;
 mod lookups;
 mod tls;
 
@@ -18,6 +19,7 @@ use crate::yaml::field::{Field, Id, List, WORD_OR_MAP};
 use crate::yaml::time::{Moment, Span};
 pub use admin::{AdminMirror, TokenFileMirror};
 pub use fleet::{BucketMirror, BucketTlsMirror, OverridesMirror, StartWord};
+pub use identify::{ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror};
 pub use lookups::{LookupCredentialMirror, LookupsMapMirror, LookupsMirror};
 pub use tls::{
     ProxyAuthorizationMirror, ProxySchemeWord, RootsWord, TlsMirror, UpstreamTlsMirror, ViaMapMirror, ViaMirror,
@@ -68,7 +70,7 @@ pub struct GateMirror {
     /// A catalog of your own.
     pub catalog: Field<Id>,
     /// How callers are told apart.
-    pub identify: Field<List<IdentifyWord>>,
+    pub identify: Field<List<IdentifyMirror>>,
     /// `https://host`, `http://host:port` or `unix:path`.
     pub upstream: Field<Id>,
     /// What `Host` says where the upstream is a Unix socket: localhost unless written.
@@ -88,7 +90,7 @@ pub struct GateMirror {
     pub bypass: Field<BypassWord>,
     /// How the tenant of a request is told.
     pub tenant: Field<TenantRuleMirror>,
-    /// The tenants that `host`, `path` or `token` may tell.
+    /// The tenants that `host`, `path`, `token` or `claim` may tell.
     pub tenants: Field<List<TenantMirror>>,
     /// PROJ-1 lies in PROJ. Unsound where issues are moved.
     pub issue_keys: Field<PrefixWord>,
@@ -100,18 +102,6 @@ pub struct GateMirror {
     pub lookups: Field<LookupsMirror>,
     pub mode: Field<GateModeMirror>,
     pub limits: Field<LimitsMirror>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Identify")]
-pub enum IdentifyWord {
-    /// A key of scopegate's own, worth nothing upstream.
-    GateKey,
-    /// The app's own token, passed on.
-    Token,
-    /// An Atlassian Connect JWT, passed on.
-    ConnectJwt,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -148,13 +138,14 @@ pub struct RedirectHostMirror {
     pub ca: Field<Id>,
 }
 
-/// `{fixed: ID}`, `host`, `path` or `token`.
+/// `{fixed: ID}`, `host`, `path`, `token` or `claim`.
 #[derive(Debug)]
 pub enum TenantRuleMirror {
     Fixed(FixedMirror),
     Host,
     Path,
     Token,
+    Claim,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -177,7 +168,7 @@ impl<'de> Visitor<'de> for TenantRuleVisitor {
     type Value = TenantRuleMirror;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`{fixed: TENANT}`, `host`, `path` or `token`")
+        f.write_str("`{fixed: TENANT}`, `host`, `path`, `token` or `claim`")
     }
 
     fn visit_str<E: de::Error>(self, word: &str) -> Result<TenantRuleMirror, E> {
@@ -185,7 +176,7 @@ impl<'de> Visitor<'de> for TenantRuleVisitor {
             "host" => Ok(TenantRuleMirror::Host),
             "path" => Ok(TenantRuleMirror::Path),
             "token" => Ok(TenantRuleMirror::Token),
-            "claim" => Err(E::custom("`tenant: claim` comes with a later release")),
+            "claim" => Ok(TenantRuleMirror::Claim),
             other => Err(E::invalid_type(de::Unexpected::Str(other), &self)),
         }
     }
@@ -202,7 +193,7 @@ impl JsonSchema for TenantRuleMirror {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let fixed = generator.subschema_for::<FixedMirror>();
-        json_schema!({"anyOf": [{"enum": ["host", "path", "token"]}, fixed]})
+        json_schema!({"anyOf": [{"enum": ["host", "path", "token", "claim"]}, fixed]})
     }
 }
 

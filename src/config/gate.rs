@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use super::address::{Beside, is_host, upstream};
 use super::check::{Context, limits};
-use super::file::{
-    BypassWord, GateMirror, GateModeMirror, IdentifyWord, LimitsMirror, ProtocolWord, TenantMirror, TenantRuleMirror,
-    TlsMirror,
-};
+use super::file::{GateMirror, GateModeMirror, LimitsMirror, ProtocolWord, TenantMirror, TenantRuleMirror, TlsMirror};
+use super::identify::{bypass, identify, tells_tenant};
 use super::links::{self, Written};
 use super::lookups::lookups;
-use super::model::{Bypass, CatalogSource, Gate, Limits, Protocol, ServerTls, Tenant, Upstream};
+use super::model::{CatalogSource, Gate, Limits, Protocol, ServerTls, Tenant, Upstream};
 use super::outbound::{no_proxy_to_a_socket, tls_beside, via};
-use crate::authz::gate::{Identify, TenantRule};
+use crate::authz::gate::TenantRule;
 use crate::authz::policy::compile::OBSERVE_MAX_MS;
 use crate::problem::{At, Spanned};
 use crate::yaml::field::{Field, Id, List};
@@ -27,8 +25,8 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
     let listen = listen.and_then(|written| context.listen(&written));
     let tls = mirror.tls.into_spanned().and_then(|written| server_tls(context, written.value, written.at));
     let catalog = catalog(context, mirror.product, mirror.catalog, at);
-    let identify = identify(context, mirror.identify, at);
-    let bypass = bypass(context, mirror.bypass, identify, at);
+    let (mut identify, keys) = identify(context, mirror.identify, at).unzip();
+    let bypass = bypass(context, mirror.bypass, identify.as_mut(), at);
     let upstream_tls = mirror.upstream_tls.into_spanned().map(|written| tls_beside(context, written));
     let via_at = mirror.via.at();
     let via = mirror.via.into_spanned().and_then(|written| via(context, written));
@@ -50,9 +48,15 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
         let help = "write https://host, http://host:port or unix:path, in the gate or in each of its tenants";
         context.error(at, "the gate lacks `upstream`", help);
     }
-    let help = "write `tenant: {fixed: TENANT}`, `host`, `path` or `token`";
+    let help = "write `tenant: {fixed: TENANT}`, `host`, `path`, `token` or `claim`";
     let rule = context.required(mirror.tenant, at, "the gate lacks `tenant`", help);
     let (observe_until_ms, limits) = (observe(context, mirror.mode), gate_limits(context, mirror.limits));
+    if let (Some(identify), Some(rule)) = (&identify, &rule) {
+        let by_claim = matches!(rule.value, TenantRuleMirror::Claim);
+        if by_claim || matches!(rule.value, TenantRuleMirror::Token) {
+            tells_tenant(context, identify, by_claim, rule.at);
+        }
+    }
     let shared = Shared { upstream: shared, links };
     let (tenant, tenants) = tenant_rule(context, rule?, tenants, listed, shared)?;
     let lookups = lookups(context, mirror.lookups, &tenants);
@@ -76,6 +80,7 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
         listen_at,
         catalog: catalog?,
         identify: identify?,
+        keys: keys?,
     })
 }
 
@@ -117,42 +122,6 @@ fn catalog(context: &Context<'_>, product: Field<Id>, catalog: Field<Id>, at: At
             None
         }
     }
-}
-
-fn identify(context: &Context<'_>, field: Field<List<IdentifyWord>>, at: At) -> Option<Identify> {
-    let help = "write at least one of gate_key, token, connect_jwt";
-    let list = context.required(field, at, "the gate lacks `identify`", help)?;
-    if list.value.is_empty() {
-        context.error(list.at, "`identify` is empty, so nobody could be known", help);
-        return None;
-    }
-    let mut identify = Identify::default();
-    for word in list.value.into_iter().filter_map(Field::into_value) {
-        match word {
-            IdentifyWord::GateKey => identify.gate_key = true,
-            IdentifyWord::Token => identify.token = true,
-            IdentifyWord::ConnectJwt => identify.connect_jwt = true,
-        }
-    }
-    Some(identify)
-}
-
-/// Law 11: a gate says why an app cannot walk around it, and does not say what is not so.
-fn bypass(context: &Context<'_>, field: Field<BypassWord>, identify: Option<Identify>, at: At) -> Option<Bypass> {
-    let help = "write `credential` (what the app holds is worth nothing upstream), `network` (only the gate reaches the \
-                upstream) or `open` (advice, not enforcement)";
-    let written = context.required(field, at, "the gate lacks `bypass`", help)?;
-    let own = identify.is_some_and(|identify| identify.token || identify.connect_jwt);
-    if written.value == BypassWord::Credential && own {
-        let message = "`bypass: credential` where an app shows its own credential: the same one works around the gate";
-        let help = "identify by gate_key alone, or write `network` or `open`";
-        context.error(written.at, message, help);
-    }
-    Some(match written.value {
-        BypassWord::Credential => Bypass::Credential,
-        BypassWord::Network => Bypass::Network,
-        BypassWord::Open => Bypass::Open,
-    })
 }
 
 fn protocol(word: ProtocolWord) -> Protocol {
@@ -263,7 +232,8 @@ fn tenant_rule(
     let tenant = match rule.value {
         TenantRuleMirror::Host => TenantRule::Host(hosts),
         TenantRuleMirror::Path => TenantRule::Path(ids()),
-        TenantRuleMirror::Token | TenantRuleMirror::Fixed(_) => TenantRule::Token(ids()),
+        // Which of a caller's installations it is, its claim has told already: it is of the one that this names.
+        TenantRuleMirror::Token | TenantRuleMirror::Claim | TenantRuleMirror::Fixed(_) => TenantRule::Token(ids()),
     };
     let with_upstream = |listed: Listed| {
         let has_own_upstream = listed.upstream.is_some();

@@ -122,6 +122,8 @@ pub struct Gate {
     pub tls: Option<ServerTls>,
     pub catalog: CatalogSource,
     pub identify: Identify,
+    /// Where the keys of `identify.jwt` come from, in their order.
+    pub keys: Vec<KeySource>,
     pub bypass: Bypass,
     pub tenant: TenantRule,
     /// Every tenant that `tenant` can tell, each with its upstream.
@@ -299,6 +301,27 @@ pub struct ProxyAuthorization {
     /// How the text of the file is shown: `user:password` as Basic, a token as Bearer.
     pub scheme: UpstreamScheme,
     pub file: PathBuf,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// Read again when it changes.
+    File(PathBuf),
+    Fetched(Fetched),
+}
+
+/// A key set that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    pub from: Arc<Upstream>,
+    /// With the query, if there is one.
+    pub path: String,
+    pub refresh: Duration,
+    /// Between two fetches that tokens ask for.
+    pub cool_down: Duration,
+    /// A set that is older counts no more.
+    pub max_age: Duration,
 }
 
 /// How the product is asked which container a thing lies in.

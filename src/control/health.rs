@@ -37,6 +37,8 @@ struct Facts {
     /// All of them, and since when the snapshot is in force.
     noted: (Arc<[Problem]>, Option<i64>),
     file_problems: Vec<String>,
+    /// By gate and issuer.
+    key_set_problems: BTreeMap<(String, String), String>,
     state: StateFolder,
     warnings: Warnings,
     overrides: Option<BucketFacts>,
@@ -185,6 +187,9 @@ pub struct Report {
     /// The files of TLS and of proxies that cannot be taken as they are now, each with its reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub file_problems: Vec<String>,
+    /// The key sets of issuers that cannot be had: the last one counts until it is too old.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key_set_problems: Vec<String>,
     pub state: StateFolder,
     /// Where acts lie in the bucket of a fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,6 +244,17 @@ impl Readiness {
         self.facts().file_problems = problems;
     }
 
+    /// How the last fetch of an issuer's key set ended. A gate that lacks one refuses that issuer's tokens, and serves others.
+    pub fn key_set(&self, gate: &str, issuer: &str, problem: Option<&str>) {
+        let (of, mut facts) = ((gate.to_owned(), issuer.to_owned()), self.facts());
+        match problem {
+            Some(problem) => {
+                drop(facts.key_set_problems.insert(of, format!("{gate}: {issuer}: {problem}")));
+            }
+            None => drop(facts.key_set_problems.remove(&of)),
+        }
+    }
+
     /// How the journal stands.
     pub fn journal(&self, waiting: usize, problem: Option<String>) {
         self.facts().state.journal = Kept::of(waiting, problem);
@@ -287,6 +303,7 @@ impl Readiness {
             snapshot: facts.snapshot.clone(),
             problems: facts.problems,
             file_problems: facts.file_problems.clone(),
+            key_set_problems: facts.key_set_problems.values().cloned().collect(),
             state: facts.state.clone(),
             overrides: facts.overrides.clone(),
             clock: facts.clock.clone(),

@@ -30,6 +30,7 @@ mod slack;
 mod stories;
 mod streams;
 mod tls;
+mod tokens;
 
 use crate::support::gate::{Ask, Gate, Setup};
 

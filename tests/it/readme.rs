@@ -41,7 +41,7 @@ fn write_samples(folder: &Path) {
         std::fs::write(path, format!("{text}\n")).unwrap();
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 10);
 }
 
 fn scopegate(folder: &Path, arguments: &[&str]) -> String {
@@ -58,6 +58,8 @@ fn the_samples_pass_check_and_their_own_tests() {
     let told = scopegate(folder.path(), &["check"]);
     // The three unsound settings, a token that is passed on, and an exception for an app that is not there yet.
     assert!(told.contains("0 errors, 5 warnings"), "{told}");
+    let tokens = scopegate(folder.path(), &["check", "config/tokens.yaml", "tokens", "--config", "config/tokens.yaml"]);
+    assert!(tokens.contains("0 errors"), "{tokens}");
     assert!(scopegate(folder.path(), &["test"]).contains("2 passed"));
     let wiki = scopegate(folder.path(), &["catalog", "show", "config/catalogs/wiki.yaml"]);
     assert!(wiki.contains("space of page in path id"), "{wiki}");
@@ -125,6 +127,7 @@ fn the_metrics_are_those_that_are_served() {
     metrics.state_problem("journal", false);
     metrics.bucket("acts", true, 0, 0);
     metrics.bucket_synced("acts", 1.0);
+    metrics.key_set("g", "i", true, 1.0);
     metrics.snapshot(1, "d");
     let text = metrics.render().unwrap();
     let served: BTreeSet<&str> =

@@ -54,7 +54,7 @@ fn gate() -> GateRules {
     GateRules {
         name: "gate".into(),
         catalog: Arc::new(catalog()),
-        identify: Identify { gate_key: true, token: true, connect_jwt: true },
+        identify: Identify { gate_key: true, token: true, connect_jwt: true, ..Identify::default() },
         tenant: TenantRule::Fixed("acme".into()),
         issue_keys_prefix: true,
         names_as_written: true,

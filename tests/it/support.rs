@@ -12,6 +12,7 @@ pub mod command;
 pub mod effort;
 pub mod gate;
 pub mod http2;
+pub mod idp;
 pub mod proxy;
 pub mod tls;
 pub mod upstream;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use http::HeaderValue;
 use rustls::RootCertStore;
 
+use crate::authz::identity::keys::KeySet;
 use crate::authz::policy::document::UpstreamScheme;
 use crate::control::files::Contents;
 use crate::control::secrets::secret_of;
 use crate::metrics::Metrics;
 use crate::problem::{At, Problem, file_name};
 use crate::proxy::forward::authorization;
+use crate::proxy::issuers::Keys;
 use crate::proxy::tls::{AskingClients, Pair, PairFault, PemFault, Served, Trust, roots_of};
 use crate::proxy::upstream::via::Authorization;
 
@@ -43,6 +45,10 @@ pub enum Kind {
         shown: Arc<Authorization>,
         scheme: UpstreamScheme,
     },
+    /// The keys of an issuer.
+    Keys {
+        keys: Arc<Keys>,
+    },
 }
 
 impl Part {
@@ -67,6 +73,7 @@ impl Part {
                 let roots = roots_in(paths, contents, false)?;
                 asking.replace(roots).map_err(|error| problem(paths, 0, error.to_string(), ""))?;
             }
+            Kind::Keys { keys } => keys.replace(keys_in(paths, contents)?, i64::MAX),
             Kind::Authorization { shown, scheme } => match header_in(paths, contents, *scheme) {
                 Ok(value) => shown.replace(Some(value)),
                 Err(problem) => {
@@ -94,7 +101,7 @@ impl Part {
             return;
         };
         let meanwhile = match self.kind {
-            Kind::Certificate { .. } | Kind::Roots { .. } | Kind::Clients { .. } => {
+            Kind::Certificate { .. } | Kind::Roots { .. } | Kind::Clients { .. } | Kind::Keys { .. } => {
                 "what was taken before stays in use"
             }
             Kind::Authorization { .. } => "no tunnel is opened until it can be taken",
@@ -126,6 +133,13 @@ pub fn roots_in(paths: &[PathBuf], contents: &[Contents], with_public: bool) -> 
     const ROOTS: &str = "write the certificates of the authorities as PEM, one after the other";
     let text = text(paths, contents, 0, "list of roots", ROOTS)?;
     roots_of(text, with_public).map_err(|fault| found(paths, 0, "list of roots", &fault, ROOTS))
+}
+
+/// An issuer's keys, from the one file of a set.
+pub fn keys_in(paths: &[PathBuf], contents: &[Contents]) -> Result<KeySet, Problem> {
+    const KEYS: &str = "write the issuer's public keys as a JWK Set: {\"keys\": [...]}";
+    let text = text(paths, contents, 0, "key set", KEYS)?;
+    KeySet::parse(text).map_err(|fault| problem(paths, 0, format!("the key set {fault}"), KEYS))
 }
 
 /// What a proxy is shown, from the one file of a set.

@@ -43,7 +43,8 @@ pub fn next_change_ms(snapshot: &Snapshot, gate: &GateRules, who: &Who, now: Now
     let product = product_of(snapshot, gate)?;
     let states = [Some(newest), whole.as_ref()].into_iter().flatten();
     let changes = states.filter_map(|policy| next_of_policy(policy, product, who, now));
-    changes.chain(gate.observe_until_ms.filter(|until| *until > now.ms)).min()
+    let evidence_ends = who.claims().map(|claims| claims.until_ms).filter(|until| *until > now.ms);
+    changes.chain(gate.observe_until_ms.filter(|until| *until > now.ms)).chain(evidence_ends).min()
 }
 
 fn next_of_policy(policy: &Policy, product: &Product, who: &Who, now: Now) -> Option<i64> {
@@ -150,7 +151,7 @@ mod tests {
         let rules = GateRules {
             name: "jira".into(),
             catalog,
-            identify: Identify { gate_key: false, token: true, connect_jwt: false },
+            identify: Identify { gate_key: false, token: true, connect_jwt: false, ..Identify::default() },
             tenant: TenantRule::Fixed("acme".into()),
             issue_keys_prefix: true,
             names_as_written: true,

@@ -15,7 +15,7 @@ use crate::authz::identity::{CredentialRewrite, Identified};
 use crate::authz::judge::{Mode, any_limited_revocation, passes};
 use crate::authz::looked_up::{Thing, Told};
 use crate::authz::policy::Policy;
-use crate::authz::policy::credentials::{KnownCredential, Proof, Secret};
+use crate::authz::policy::credentials::{KnownCredential, Proof, Replacement, Secret};
 use crate::authz::policy::document::UpstreamScheme;
 use crate::authz::reason::{Class, Reason};
 use crate::authz::touch::{ContainerList, ContainerName, ContainerRef, FoundName, Reach, Touched};
@@ -152,7 +152,7 @@ impl<'c> Case<'c> {
                 tenant: Arc::clone(&caller.credential.holder.tenant),
                 app: Arc::clone(&caller.credential.holder.app),
                 kind: caller.credential.kind,
-                user: caller.credential.user.clone(),
+                user: caller.user().cloned(),
             },
             prefix: self.prefix(),
             urgent: any_limited_revocation(&self.question(policy, caller, touched)),
@@ -436,7 +436,12 @@ impl<'c> Case<'c> {
     fn asked_by(&self, policy: &Policy, identified: &Identified<'_>) -> AskedBy {
         let secret_of = |known: &KnownCredential| match &known.proof {
             Proof::GateKey { scheme, upstream: Some(secret) } => Some((*scheme, secret.clone())),
-            Proof::GateKey { upstream: None, .. } | Proof::Token | Proof::ConnectJwt { .. } => None,
+            Proof::Client { upstream: Some(Replacement { scheme, secret: Some(secret) }), .. } => {
+                Some((*scheme, secret.clone()))
+            }
+            Proof::GateKey { upstream: None, .. } | Proof::Token | Proof::ConnectJwt { .. } | Proof::Client { .. } => {
+                None
+            }
         };
         match &identified.rewrite {
             CredentialRewrite::Replace { scheme, secret: Some(secret), .. } => {
@@ -449,7 +454,7 @@ impl<'c> Case<'c> {
         }
         let credentials = policy.product(self.product.id).map(|product| &product.credentials);
         let (app, installation) = (identified.credential.app, identified.credential.installation);
-        let others = credentials.into_iter().flat_map(|all| all.by_digest.values());
+        let others = credentials.into_iter().flat_map(|all| all.all());
         let of_installation = others.filter(|known| known.app == app && known.installation == installation);
         let sendable = of_installation.filter_map(|known| Some((known.kind, &known.file, secret_of(known)?)));
         // Whichever it is, always the same one.

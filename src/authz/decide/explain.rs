@@ -229,7 +229,7 @@ impl Case<'_> {
             Ok(credential) => credential,
             Err(reason) => return denied(Denial::of(reason)),
         };
-        let caller = match self.caller(policy, &credential) {
+        let caller = match self.caller(policy, &credential, None) {
             Ok(caller) => caller,
             Err(denial) => return denied(*denial),
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Caller, Case, Sought};
 use crate::authz::catalog::{OperationId, VocabularySet};
 use crate::authz::gate::{GateRules, Identify, TenantRule};
+use crate::authz::identity::claims::Claims;
 use crate::authz::identity::{CredentialRewrite, Identified};
 use crate::authz::looked_up::LookedUp;
 use crate::authz::pins::Pins;
@@ -22,6 +23,8 @@ use crate::authz::touch::Touched;
 /// A call by somebody who is known.
 pub struct Judging<'j> {
     pub credential: &'j Arc<KnownCredential>,
+    /// What its evidence says, where that is not for the policy to say.
+    pub claims: Option<&'j Arc<Claims>>,
     pub actor: Actor,
     pub vocabularies: VocabularySet,
     pub operation: OperationId,
@@ -74,10 +77,11 @@ pub fn judged(
         fetch: None,
         sought: Sought { answer_guard: judging.answer_guard, is_brief: false },
     };
+    let credential = judging.credential;
     let identified =
-        Identified { credential: judging.credential, rewrite: CredentialRewrite::PassThrough, url_signed: false };
-    let (credential, actor, vocabularies) = (judging.credential, judging.actor, judging.vocabularies);
-    let caller = Caller { app, installation, credential, actor, vocabularies };
+        Identified { credential, rewrite: CredentialRewrite::PassThrough, url_signed: false, claims: judging.claims };
+    let (claims, actor, vocabularies) = (judging.claims, judging.actor, judging.vocabularies);
+    let caller = Caller { app, installation, credential, claims, actor, vocabularies };
     let touched = touched.as_ref().unwrap();
     let passed = case.judge(policy, &identified, &caller, touched).map_err(|denial| denial.reason)?;
     Ok(passed.would.map(|denial| denial.reason))

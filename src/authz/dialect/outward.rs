@@ -170,6 +170,7 @@ fn sentence(reason: Reason) -> &'static str {
         Reason::BodyTooLarge => "the body is larger than can be judged here",
         Reason::NoPolicy => "no policy is loaded yet",
         Reason::StalePolicy => "the policy in force is too old to judge by",
+        Reason::IdentityUnresolved => "the keys that would verify this credential could not be had in time",
         Reason::ContainerUnresolved => "where this lies could not be found out in time",
         Reason::Overloaded => "too many requests are in progress",
         Reason::Draining => "this instance is shutting down",

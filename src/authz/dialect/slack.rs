@@ -76,6 +76,7 @@ fn error(reason: Reason) -> &'static str {
         Reason::BadRequest | Reason::BodyTooLarge => "invalid_arguments",
         Reason::NoPolicy
         | Reason::StalePolicy
+        | Reason::IdentityUnresolved
         | Reason::ContainerUnresolved
         | Reason::Overloaded
         | Reason::Draining

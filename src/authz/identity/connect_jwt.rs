@@ -51,7 +51,7 @@ pub fn verify<'p>(
     let credential = credentials.by_client_key.get(text(&claims, "iss")?);
     let secret = credential.and_then(|credential| match &credential.proof {
         Proof::ConnectJwt { secret } => secret.as_ref(),
-        Proof::GateKey { .. } | Proof::Token => None,
+        Proof::GateKey { .. } | Proof::Token | Proof::Client { .. } => None,
     });
     // An unknown issuer costs the same time as a known one: the answer's delay tells nobody which keys exist.
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.map_or(&[0; 32], |secret| secret.bytes()))

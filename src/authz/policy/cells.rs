@@ -23,7 +23,7 @@ use super::Policy;
 use super::app::{App, Installation, LinkedPart};
 use super::area::AreaContext;
 use super::compile::{Catalogs, Product};
-use super::condition::{Condition, LinkedGroups};
+use super::condition::{Condition, LinkedGroups, UserGroup};
 use super::limit::{Allowed, Limits};
 use super::link::{LinkedGuardrail, Reached};
 use super::part::{Grant, Part, Revocation, Takes};
@@ -379,7 +379,7 @@ fn terms(catalog: &Catalog, condition: &Condition, groups: &LinkedGroups) -> Ter
     Terms {
         users: condition.users.as_ref().map(|users| {
             let groups = users.groups.iter().filter_map(|reference| groups.get(usize::from(*reference))).flatten();
-            let groups = groups.map(|group| format!("group {} ({})", group.name, members(&group.users)));
+            let groups = groups.map(|group| format!("group {} ({})", group.name, members(group)));
             users.ids.iter().map(ToString::to_string).chain(groups).collect::<Vec<_>>().join(", ")
         }),
         pipelines: condition.pipelines.as_ref().map(|pipelines| pipelines.join(", ")),
@@ -401,11 +401,13 @@ pub fn limit_words(catalog: &Catalog, limits: &Limits) -> Option<String> {
     (!limits.is_empty()).then_some(words)
 }
 
-fn members(users: &std::collections::HashSet<Box<str>>) -> String {
-    let mut names: Vec<&str> = users.iter().map(|user| &**user).collect();
+fn members(group: &UserGroup) -> String {
+    let mut names: Vec<Box<str>> = group.users.iter().cloned().collect();
     names.sort_unstable();
     let more = names.len().saturating_sub(MEMBERS_MAX);
     names.truncate(MEMBERS_MAX);
+    let claimed = group.claimed();
+    names.extend(claimed);
     let shown = names.join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }

@@ -184,6 +184,7 @@ pub fn compile(context: Context<'_>, document: &Document, problems: &mut Vec<Pro
                 name: group.group.value.as_str().into(),
                 tenant: group.tenant.value.as_str().into(),
                 users: group.users.iter().map(|user| user.value.as_str().into()).collect(),
+                claim: group.claim.as_ref().map(|claim| claim.value.as_str().into()),
             }),
         }),
         Body::Names(names) => {

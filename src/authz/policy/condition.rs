@@ -38,6 +38,8 @@ pub struct CallerFacts<'c> {
     pub installation: Option<&'c Installation>,
     pub actor: Actor,
     pub user: Option<&'c str>,
+    /// As the caller's evidence names them. `None`: it does not say.
+    pub groups: Option<&'c [Box<str>]>,
     pub pipeline: Option<&'c str>,
     /// Unix time in milliseconds: what takes by the clock takes by this.
     pub now_ms: i64,
@@ -83,6 +85,26 @@ pub struct UserGroup {
     pub name: Arc<str>,
     pub tenant: Arc<str>,
     pub users: HashSet<Box<str>>,
+    /// What evidence calls the group, where it may tell who is in it besides.
+    pub claim: Option<Box<str>>,
+}
+
+impl UserGroup {
+    /// Those who are in it by what their tokens say, in words.
+    pub fn claimed(&self) -> Option<Box<str>> {
+        self.claim.as_ref().map(|claim| format!("whoever's token names {claim}").into())
+    }
+
+    /// Whether the caller is known to be in it. Who is not listed may be in it by what no evidence was shown of.
+    fn holds(&self, user: &str, told: Option<&[Box<str>]>) -> Met {
+        match (&self.claim, told) {
+            _ if self.users.contains(user) => Met::Yes,
+            (None, _) => Met::No,
+            (Some(_), None) => Met::CannotTell,
+            (Some(claim), Some(told)) if told.contains(claim) => Met::Yes,
+            (Some(_), Some(_)) => Met::No,
+        }
+    }
 }
 
 /// The groups that a part refers to: for each reference one group per tenant that has it.
@@ -227,7 +249,7 @@ impl UserSelector {
             let groups = groups.get(usize::from(*reference)).map_or(&[][..], |groups| &groups[..]);
             // A group that this tenant does not have tells nothing of the user.
             let own = groups.iter().find(|group| *group.tenant == *caller.tenant);
-            met.or(own.map_or(Met::CannotTell, |group| if group.users.contains(user) { Met::Yes } else { Met::No }))
+            met.or(own.map_or(Met::CannotTell, |group| group.holds(user, caller.groups)))
         })
     }
 }

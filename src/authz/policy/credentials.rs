@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use hashbrown::HashMap as FastMap;
+use hashbrown::{Equivalent, HashMap as FastMap};
 
 use super::app::{App, Installation};
 use super::document::UpstreamScheme;
@@ -80,6 +80,59 @@ pub enum Proof {
         /// `None`: the file cannot be read, so nothing verifies.
         secret: Option<Secret>,
     },
+    /// By the name that somebody else vouches for.
+    Client {
+        by: ClientMethod,
+        /// `None`: what the caller showed goes on.
+        upstream: Option<Replacement>,
+    },
+}
+
+/// What goes upstream in the place of what a caller showed.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    pub scheme: UpstreamScheme,
+    /// `None`: the file cannot be read, so the request cannot be sent.
+    pub secret: Option<Secret>,
+}
+
+/// Who vouches for the name of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClientMethod {
+    /// An issuer of tokens, by its signature.
+    Jwt,
+}
+
+impl ClientMethod {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+/// A client as it is vouched for, in the tenant of its installation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey {
+    pub by: ClientMethod,
+    pub issuer: Box<str>,
+    pub client: Box<str>,
+    pub tenant: Box<str>,
+}
+
+/// The same, to look it up by.
+#[derive(Debug, Clone, Copy, Hash)]
+pub struct ClientName<'n> {
+    pub by: ClientMethod,
+    pub issuer: &'n str,
+    pub client: &'n str,
+    pub tenant: &'n str,
+}
+
+impl Equivalent<ClientKey> for ClientName<'_> {
+    fn equivalent(&self, key: &ClientKey) -> bool {
+        self.by == key.by && *self.client == *key.client && *self.tenant == *key.tenant && *self.issuer == *key.issuer
+    }
 }
 
 /// SHA-256 of a token or gate key.
@@ -104,4 +157,13 @@ pub struct Credentials {
     pub by_digest: FastMap<TokenDigest, Arc<KnownCredential>>,
     /// Connect: `iss`.
     pub by_client_key: HashMap<Box<str>, Arc<KnownCredential>>,
+    /// Hashed under a seed, as digests are.
+    pub by_client: FastMap<ClientKey, Arc<KnownCredential>>,
+}
+
+impl Credentials {
+    /// Every one of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<KnownCredential>> {
+        self.by_digest.values().chain(self.by_client_key.values()).chain(self.by_client.values())
+    }
 }

@@ -4,6 +4,7 @@
 //! may have to point at carries its place. There is no `Option` that means "default" but where absence itself
 //! is the meaning that DESIGN §7 gives it, and each of those says so.
 
+use super::credentials::ClientMethod;
 use crate::problem::{At, Spanned};
 
 /// The documents of one file.
@@ -83,6 +84,14 @@ pub enum CredentialMethod {
     Token { sha256: Spanned<[u8; 32]> },
     /// An Atlassian Connect JWT, passed on untouched.
     ConnectJwt { client_key: Spanned<String>, secret: Spanned<String> },
+    /// A client that somebody else vouches for.
+    Client {
+        by: ClientMethod,
+        issuer: Spanned<String>,
+        client: Spanned<String>,
+        /// `None`: what the caller shows goes on.
+        upstream: Option<UpstreamCredential>,
+    },
 }
 
 /// `upstream: {file: …, scheme: bearer}`
@@ -238,12 +247,14 @@ pub struct SetDocument {
     pub containers: Vec<(Spanned<String>, Vec<Spanned<String>>)>,
 }
 
-/// `group: name`. It may be empty: then it is nobody.
+/// `group: name`. It may be empty: then it is nobody, but for whom a token says is in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupDocument {
     pub group: Spanned<String>,
     pub tenant: Spanned<String>,
     pub users: Vec<Spanned<String>>,
+    /// What tokens call it.
+    pub claim: Option<Spanned<String>>,
 }
 
 /// `names: product`, `tenant: T`, `entries: {C0HELP: "#help"}`: reading names of ids in a tenant.

@@ -15,7 +15,7 @@ use super::app::{App, LinkedPart, ProductId};
 use super::area::{Area, ContainerSet, Containers, Form};
 use super::compile::{Catalogs, Compiled, CompiledGuardrail, CompiledSet, Product, container_kind, named_container};
 use super::condition::UserGroup;
-use super::credentials::{Credentials, Secret};
+use super::credentials::{ClientKey, Credentials, Secret};
 use super::document::Apps;
 use super::part::Part;
 use crate::authz::catalog::KindId;
@@ -164,6 +164,7 @@ pub enum Claim {
     /// SHA-256 of a gate key or token.
     Digest([u8; 32]),
     ClientKey(Box<str>),
+    Client(ClientKey),
 }
 
 /// A reference that does not resolve.

@@ -450,7 +450,7 @@ impl Store {
         let documents = in_force.flat_map(|form| form.documents.iter());
         documents.flat_map(|document| credentials_of(document)).filter_map(|method| match method {
             CredentialMethod::GateKey { sha256, .. } | CredentialMethod::Token { sha256 } => Some(&sha256.value),
-            CredentialMethod::ConnectJwt { .. } => None,
+            CredentialMethod::ConnectJwt { .. } | CredentialMethod::Client { .. } => None,
         })
     }
 
@@ -517,11 +517,24 @@ fn claims(document: &Compiled, claim: &Claim) -> bool {
         }
         (Compiled::App(_), Claim::Digest(digest)) => credentials_of(document).any(|method| match method {
             CredentialMethod::GateKey { sha256, .. } | CredentialMethod::Token { sha256 } => sha256.value == *digest,
-            CredentialMethod::ConnectJwt { .. } => false,
+            CredentialMethod::ConnectJwt { .. } | CredentialMethod::Client { .. } => false,
         }),
         (Compiled::App(_), Claim::ClientKey(key)) => credentials_of(document).any(|method| match method {
             CredentialMethod::ConnectJwt { client_key, .. } => *client_key.value == **key,
-            CredentialMethod::GateKey { .. } | CredentialMethod::Token { .. } => false,
+            CredentialMethod::GateKey { .. } | CredentialMethod::Token { .. } | CredentialMethod::Client { .. } => {
+                false
+            }
+        }),
+        (Compiled::App(app), Claim::Client(key)) => app.installations.iter().any(|one| {
+            *one.installation.tenant == *key.tenant
+                && one.credentials.iter().any(|credential| match &credential.method {
+                    CredentialMethod::Client { by, issuer, client, .. } => {
+                        *by == key.by && *issuer.value == *key.issuer && *client.value == *key.client
+                    }
+                    CredentialMethod::GateKey { .. }
+                    | CredentialMethod::Token { .. }
+                    | CredentialMethod::ConnectJwt { .. } => false,
+                })
         }),
         (
             Compiled::App(_) | Compiled::Guardrail(_) | Compiled::Set(_) | Compiled::Group { .. } | Compiled::Names(_),
@@ -543,6 +556,7 @@ fn secret_files_of(document: &Compiled) -> impl Iterator<Item = &str> {
     credentials_of(document).filter_map(|method| match method {
         CredentialMethod::GateKey { upstream, .. } => Some(upstream.file.value.as_str()),
         CredentialMethod::ConnectJwt { secret, .. } => Some(secret.value.as_str()),
+        CredentialMethod::Client { upstream, .. } => upstream.as_ref().map(|with| with.file.value.as_str()),
         CredentialMethod::Token { .. } => None,
     })
 }

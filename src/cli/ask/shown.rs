@@ -32,9 +32,7 @@ pub(super) struct Shown<'p> {
 impl<'p> Found<'p> {
     /// What the credentials of the installation show, each sort once.
     fn credentials(&self) -> Vec<Shown<'p>> {
-        let known = self.product.into_iter().flat_map(|product| {
-            product.credentials.by_digest.values().chain(product.credentials.by_client_key.values())
-        });
+        let known = self.product.into_iter().flat_map(|product| product.credentials.all());
         let own = known.filter(|one| one.app == self.index && one.installation == self.number);
         let mut shown: Vec<Shown<'p>> = own.map(|one| Shown { kind: one.kind, user: one.user.as_deref() }).collect();
         shown.sort_unstable();

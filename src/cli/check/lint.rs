@@ -11,7 +11,7 @@ use crate::authz::policy::Policy;
 use crate::authz::policy::app::App;
 use crate::authz::policy::compile::Product;
 use crate::authz::policy::condition::Actors;
-use crate::authz::policy::credentials::{KnownCredential, Proof};
+use crate::authz::policy::credentials::{ClientMethod, KnownCredential, Proof};
 use crate::authz::policy::part::{Grant, Part};
 use crate::authz::scope::ScopeId;
 use crate::cli::check::config_file;
@@ -36,10 +36,7 @@ pub fn lint(loaded: &Loaded, now_ms: i64) -> Vec<Problem> {
 }
 
 fn credentials<'p>(policy: &'p Policy, app: &App, index: u32) -> Vec<&'p Arc<KnownCredential>> {
-    let known = policy
-        .product(app.product)
-        .into_iter()
-        .flat_map(|product| product.credentials.by_digest.values().chain(product.credentials.by_client_key.values()));
+    let known = policy.product(app.product).into_iter().flat_map(|product| product.credentials.all());
     known.filter(|credential| credential.app == index).collect()
 }
 
@@ -198,6 +195,8 @@ impl About<'_> {
             match kind.map(|kind| kind.actor) {
                 Some(ActorRule::App) => can.app = true,
                 Some(ActorRule::User) => can.user = true,
+                // What a token says, only a token says.
+                Some(ActorRule::Evidence) if matches!(credential.proof, Proof::Client { .. }) => can = Actors::ALL,
                 Some(ActorRule::Evidence) if credential.user.is_some() => can.user = true,
                 Some(ActorRule::Evidence) => can.app = true,
                 None => {}
@@ -256,6 +255,9 @@ fn takes(gate: &GateRules, credential: &KnownCredential) -> bool {
         Proof::GateKey { .. } => gate.identify.gate_key,
         Proof::Token => gate.identify.token,
         Proof::ConnectJwt { .. } => gate.identify.connect_jwt,
+        Proof::Client { by: ClientMethod::Jwt, upstream } => {
+            !gate.identify.jwt.is_empty() && (upstream.is_some() || !gate.identify.replaces)
+        }
     }
 }
 
@@ -264,6 +266,7 @@ fn method_of(credential: &KnownCredential) -> &'static str {
         Proof::GateKey { .. } => "gate_key",
         Proof::Token => "token",
         Proof::ConnectJwt { .. } => "connect_jwt",
+        Proof::Client { by, .. } => by.as_str(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::authz::gate::TenantRule;
 use crate::authz::looked_up::{Thing, Told};
 use crate::authz::pins::{self, NameTold, PinnedName};
 use crate::authz::policy::Policy;
-use crate::authz::policy::credentials::Proof;
+use crate::authz::policy::credentials::{Proof, Replacement};
 use crate::proxy::Hub;
 
 /// How soon a name is asked about again. So long a revocation may miss a container that took its name.
@@ -149,10 +149,13 @@ fn asked_by(hub: &Hub, policy: &Policy, tenant: &str, turn: usize) -> Option<Ask
     }
     let snapshot = hub.live.load();
     let product = policy.product(snapshot.catalogs.by_name(&hub.rules.catalog.product)?.id)?;
-    let known = product.credentials.by_digest.values().filter(|known| *known.holder.tenant == *tenant);
+    let known = product.credentials.all().filter(|known| *known.holder.tenant == *tenant);
     let sendable = known.filter_map(|known| match &known.proof {
         Proof::GateKey { scheme, upstream: Some(secret) } => Some((&known.holder.app, known.kind, *scheme, secret)),
-        Proof::GateKey { upstream: None, .. } | Proof::Token | Proof::ConnectJwt { .. } => None,
+        Proof::Client { upstream: Some(Replacement { scheme, secret: Some(secret) }), .. } => {
+            Some((&known.holder.app, known.kind, *scheme, secret))
+        }
+        Proof::GateKey { upstream: None, .. } | Proof::Token | Proof::ConnectJwt { .. } | Proof::Client { .. } => None,
     });
     let mut sendable: Vec<_> = sendable.collect();
     sendable.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, request};
 
 use super::OfGate;
+use crate::authz::identity::Bearer;
 use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
@@ -223,6 +225,9 @@ impl Entry {
     fn decide(&self, snapshot: &Snapshot, gate: &OfGate, standing: &Standing, now: Now) -> Result<Permit, Box<Denial>> {
         let bad = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
         let request = RequestView::of(&self.head).map_err(|error| bad(error.0))?.shown_at(standing.shown_ms);
+        // What its token says was verified when it was shown, and counts until the token ends.
+        let bearer = standing.who.claims().map_or(Bearer::Opaque, |claims| Bearer::Proven(Arc::clone(claims)));
+        let request = request.with_bearer(bearer);
         let body = self.body.borrow();
         let body = match &*body {
             Body::NotHeld => BodyFacts::NotHeld,

@@ -71,6 +71,7 @@ fn of_app(policy: &Policy, catalogs: &Catalogs, app: &App, index: u32) -> Vec<(S
                             installation: Some(installation),
                             actor,
                             user,
+                            groups: None,
                             pipeline: None,
                             now_ms: unix_ms(),
                             gives_ms: unix_ms(),

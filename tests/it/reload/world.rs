@@ -137,7 +137,7 @@ impl World {
         Arc::new(GateRules {
             name: "slack".into(),
             catalog: Arc::clone(&catalog.catalog),
-            identify: Identify { gate_key: true, token: true, connect_jwt: false },
+            identify: Identify { gate_key: true, token: true, connect_jwt: false, ..Identify::default() },
             tenant: TenantRule::Fixed("T1".into()),
             issue_keys_prefix: false,
             names_as_written: false,

@@ -59,7 +59,7 @@ fn snapshot() -> (GateRules, Snapshot) {
     assert!(store.settle());
     let gate = GateRules {
         catalog: Arc::clone(&catalogs.by_name("jira").unwrap().catalog),
-        identify: Identify { gate_key: false, token: true, connect_jwt: false },
+        identify: Identify { gate_key: false, token: true, connect_jwt: false, ..Identify::default() },
         issue_keys_prefix: false,
         names_as_written: false,
         ..gate()

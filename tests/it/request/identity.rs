@@ -71,7 +71,7 @@ fn identify(gate: &GateRules, sent: &Sent<'_>) -> Result<Who, Box<NotIdentified>
     let view = RequestView::of(&parts)?;
     let facts = facts(parse_body(&parts.headers, sent.body.as_bytes())?);
     let credentials = credentials();
-    let identified = identity::identify(gate, &credentials, &view, &facts)?;
+    let identified = identity::identify(gate, &credentials, &view, None, &facts)?;
     let stood_in = match identified.rewrite {
         CredentialRewrite::PassThrough => None,
         CredentialRewrite::Replace { scheme, secret, stood_in } => {
@@ -175,7 +175,7 @@ fn h01_evidence_that_can_be_read_in_two_ways_is_a_bad_request() {
     let parts = get("/x").unwrap();
     let view = RequestView::of(&parts).unwrap();
     let credentials = credentials();
-    let unread = identity::identify(&gate(), &credentials, &view, &facts(BodyFacts::NotHeld));
+    let unread = identity::identify(&gate(), &credentials, &view, None, &facts(BodyFacts::NotHeld));
     assert_eq!(unread.unwrap_err().reason, Reason::BadRequest, "a token may stand in the body that was not read");
 }
 
@@ -358,7 +358,7 @@ fn a_jwt_in_the_query_is_evidence_to_an_atlassian_product_whatever_the_gate_take
     atlassian.dialect = DialectName::Atlassian;
     let gate = GateRules {
         catalog: Arc::new(atlassian),
-        identify: Identify { gate_key: true, token: true, connect_jwt: false },
+        identify: Identify { gate_key: true, token: true, connect_jwt: false, ..Identify::default() },
         ..gate()
     };
     let sent = Sent { target: "/x?jwt=a.b.c", authorization: &["Bearer xoxb-own"], body: "" };
@@ -430,7 +430,7 @@ fn no_secret_is_printed() {
     let parts = parts("GET", "/x", &[("host", "gate"), ("authorization", &format!("Bearer {}", key()))]).unwrap();
     let view = RequestView::of(&parts).unwrap();
     let facts = facts(BodyFacts::Empty);
-    let identified = identity::identify(&gate(), &credentials, &view, &facts).unwrap();
+    let identified = identity::identify(&gate(), &credentials, &view, None, &facts).unwrap();
     assert!(!format!("{identified:?}").contains("xoxb-real"));
     assert!(!format!("{view:?}").contains(&key()), "{view:?}");
 }

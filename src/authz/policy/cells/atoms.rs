@@ -166,7 +166,11 @@ impl Taker<'_> {
         for reference in &users.groups {
             let groups = groups.get(usize::from(*reference)).map_or(&[][..], |groups| &groups[..]);
             match groups.iter().find(|group| *group.tenant == *self.tenant) {
-                Some(group) => known.extend(group.users.iter().cloned()),
+                Some(group) => {
+                    known.extend(group.users.iter().cloned());
+                    // Whom tokens place in it nobody can list: they count as one user more.
+                    known.extend(group.claimed());
+                }
                 None if self.effect == Effect::Takes => return None,
                 None => {}
             }

@@ -6,8 +6,10 @@ use super::Origin;
 use super::check::{app_name, id, required, said, signed, tenants};
 use super::mirror::{
     AppMirror, CredentialMirror, InstallWindowMirror, InstallationMirror, MethodWord, SchemeWord, SuspensionMirror,
+    UpstreamMirror,
 };
 use super::rule::{self, Place, grant, required_id, revocation, rules};
+use crate::authz::policy::credentials::ClientMethod;
 use crate::authz::policy::document::{
     AppDocument, Credential, CredentialMethod, Description, InstallWindow, Installation, Suspension,
     UpstreamCredential, UpstreamScheme,
@@ -110,7 +112,7 @@ fn install_window_ms(reader: &Reader<'_>, field: Field<Span>) -> i64 {
 }
 
 fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<Credential> {
-    let help = "write `method: gate_key`, `token` or `connect_jwt`";
+    let help = "write `method: gate_key`, `token`, `connect_jwt` or `jwt`";
     let method = required(reader, mirror.method, at, "the credential lacks `method`", help);
     let help = "write the catalog's kind of this credential, such as bot, user, oauth, api_token or connect";
     let kind = required_id(reader, mirror.kind, at, "the credential lacks `kind`", help);
@@ -119,10 +121,14 @@ fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<C
         reader,
         method,
         [
-            ("sha256", mirror.sha256.at(), method != MethodWord::ConnectJwt),
-            ("upstream", mirror.upstream.at(), method == MethodWord::GateKey),
+            ("sha256", mirror.sha256.at(), matches!(method, MethodWord::GateKey | MethodWord::Token)),
+            ("upstream", mirror.upstream.at(), matches!(method, MethodWord::GateKey | MethodWord::Jwt)),
             ("client_key", mirror.client_key.at(), method == MethodWord::ConnectJwt),
             ("secret", mirror.secret.at(), method == MethodWord::ConnectJwt),
+            ("issuer", mirror.issuer.at(), method == MethodWord::Jwt),
+            ("client", mirror.client.at(), method == MethodWord::Jwt),
+            // A token says itself whom it stands for.
+            ("user", mirror.user.at(), method != MethodWord::Jwt),
         ],
     );
     let method = match method {
@@ -130,16 +136,8 @@ fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<C
             let sha256 = digest(reader, mirror.sha256, at);
             let help = "write `upstream: {file: /run/secrets/...}`, the real credential that the gate puts in";
             let upstream = required(reader, mirror.upstream, at, "a gate key lacks `upstream`", help);
-            let (file, scheme) =
-                upstream.map(|written| (written.at, written.value)).map_or((None, None), |(at, up)| {
-                    let file = required_id(reader, up.file, at, "`upstream` lacks `file`", "write the path of a file");
-                    (file, up.scheme.into_value())
-                });
-            let scheme = match scheme {
-                Some(SchemeWord::Basic) => UpstreamScheme::Basic,
-                Some(SchemeWord::Bearer) | None => UpstreamScheme::Bearer,
-            };
-            CredentialMethod::GateKey { sha256: sha256?, upstream: UpstreamCredential { file: file?, scheme } }
+            let upstream = upstream.and_then(|written| upstream_credential(reader, written));
+            CredentialMethod::GateKey { sha256: sha256?, upstream: upstream? }
         }
         MethodWord::Token => CredentialMethod::Token { sha256: digest(reader, mirror.sha256, at)? },
         MethodWord::ConnectJwt => {
@@ -153,16 +151,39 @@ fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<C
             });
             CredentialMethod::ConnectJwt { client_key: client_key?, secret: file? }
         }
+        MethodWord::Jwt => {
+            let help = "write the issuer as the gate's `identify: [{jwt: {issuer: ...}}]` has it";
+            let issuer = required_id(reader, mirror.issuer, at, "a jwt lacks `issuer`", help);
+            let help = "write what the issuer calls the app: the claim that the gate reads it from";
+            let client = required_id(reader, mirror.client, at, "a jwt lacks `client`", help);
+            let upstream = match mirror.upstream.into_spanned() {
+                // One that is written and cannot be used must not become none: the token itself would go on.
+                Some(written) => Some(upstream_credential(reader, written)?),
+                None => None,
+            };
+            CredentialMethod::Client { by: ClientMethod::Jwt, issuer: issuer?, client: client?, upstream }
+        }
     };
     Some(Credential { at, kind: kind?, method, user: id(mirror.user), pipeline: id(mirror.pipeline) })
 }
 
+fn upstream_credential(reader: &Reader<'_>, written: Spanned<UpstreamMirror>) -> Option<UpstreamCredential> {
+    let Spanned { value: mirror, at } = written;
+    let file = required_id(reader, mirror.file, at, "`upstream` lacks `file`", "write the path of a file");
+    let scheme = match mirror.scheme.into_value() {
+        Some(SchemeWord::Basic) => UpstreamScheme::Basic,
+        Some(SchemeWord::Bearer) | None => UpstreamScheme::Bearer,
+    };
+    Some(UpstreamCredential { file: file?, scheme })
+}
+
 /// A key of another method was meant to do something; it would do nothing.
-fn foreign_keys(reader: &Reader<'_>, method: MethodWord, keys: [(&str, Option<At>, bool); 4]) {
+fn foreign_keys(reader: &Reader<'_>, method: MethodWord, keys: [(&str, Option<At>, bool); 7]) {
     let word = match method {
         MethodWord::GateKey => "gate_key",
         MethodWord::Token => "token",
         MethodWord::ConnectJwt => "connect_jwt",
+        MethodWord::Jwt => "jwt",
     };
     for (key, at, belongs) in keys {
         if let (Some(at), false) = (at, belongs) {

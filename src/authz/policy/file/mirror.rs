@@ -69,12 +69,16 @@ pub struct CredentialMirror {
     pub kind: Field<Id>,
     /// gate_key, token: the SHA-256 of the key or token, 64 hex digits.
     pub sha256: Field<Id>,
-    /// gate_key: the real credential, which the gate puts in.
+    /// gate_key: the real credential, which the gate puts in. jwt: the same; the token goes on unless it is written.
     pub upstream: Field<UpstreamMirror>,
     /// connect_jwt: `iss`.
     pub client_key: Field<Id>,
     /// connect_jwt: the shared secret.
     pub secret: Field<SecretMirror>,
+    /// jwt: the issuer of the tokens, as a gate names it.
+    pub issuer: Field<Id>,
+    /// jwt: what the issuer calls the app.
+    pub client: Field<Id>,
     /// The user whom this credential always stands for.
     pub user: Field<Id>,
     pub pipeline: Field<Id>,
@@ -86,6 +90,7 @@ pub enum MethodWord {
     GateKey,
     Token,
     ConnectJwt,
+    Jwt,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -387,13 +392,15 @@ impl JsonSchema for SetMirror {
 /// Users of a tenant under one name.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "GroupDocument", deny_unknown_fields, extend("required" = ["version", "group", "tenant", "users"]))]
+#[schemars(rename = "GroupDocument", deny_unknown_fields, extend("required" = ["version", "group", "tenant"], "anyOf" = [{"required": ["users"]}, {"required": ["claim"]}]))]
 pub struct GroupMirror {
     #[schemars(range(min = 1, max = 1))]
     pub version: Field<u32>,
     pub group: Field<Id>,
     pub tenant: Field<Id>,
     pub users: Field<ListOrNothing<Id>>,
+    /// What tokens call it: who shows one that says so is in it as well.
+    pub claim: Field<Id>,
 }
 
 /// Reading names of ids, shown beside them everywhere.

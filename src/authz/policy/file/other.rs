@@ -10,6 +10,8 @@ use crate::yaml::typed::Reader;
 
 const TENANT_SAYS: &str = "write `tenant:` with the id of the tenant it speaks for";
 
+const GROUP_SAYS: &str = "write `users: [...]` with their ids, or `claim:` with the name that tokens call the group";
+
 pub fn guardrail(reader: &Reader<'_>, mirror: Field<GuardrailMirror>) -> Option<GuardrailDocument> {
     let mirror = mirror.into_value()?;
     let at = mirror.guardrail.at().unwrap_or_default();
@@ -95,10 +97,15 @@ pub fn group(reader: &Reader<'_>, mirror: Field<GroupMirror>) -> Option<GroupDoc
     let mirror = mirror.into_value()?;
     let at = mirror.group.at().unwrap_or_default();
     let tenant = required_id(reader, mirror.tenant, at, "the group lacks `tenant`", TENANT_SAYS);
-    let users = required(reader, mirror.users, at, "the group lacks `users`", "write `users: [...]` with their ids");
+    // Whom tokens name is in it without being written here.
+    let users = match mirror.claim.is_absent() {
+        true => required(reader, mirror.users, at, "the group lacks `users`", GROUP_SAYS),
+        false => mirror.users.into_spanned(),
+    };
     let users = users.map(|list| list.value.0).unwrap_or_default();
     let users = users.into_iter().filter_map(Field::into_spanned).map(text_of).collect();
-    Some(GroupDocument { group: id(mirror.group)?, tenant: tenant?, users })
+    let claim = id(mirror.claim);
+    Some(GroupDocument { group: id(mirror.group)?, tenant: tenant?, users, claim })
 }
 
 pub fn names(reader: &Reader<'_>, mirror: Field<NamesMirror>) -> Option<NamesDocument> {

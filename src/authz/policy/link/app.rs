@@ -8,7 +8,9 @@ use super::{Claim, Fault, Input, Linker, Missing, Secrets, files_of};
 use crate::authz::catalog::ActorRule;
 use crate::authz::policy::app::{App, Installation};
 use crate::authz::policy::compile::{Compiled, CompiledApp, CompiledCredential, CompiledInstallation, Product};
-use crate::authz::policy::credentials::{Credentials, Holder, KnownCredential, Proof, TokenDigest};
+use crate::authz::policy::credentials::{
+    ClientKey, Credentials, Holder, KnownCredential, Proof, Replacement, TokenDigest,
+};
 use crate::authz::policy::document::{CredentialMethod, InstallWindow, Suspension, Tenants};
 use crate::problem::{At, Problem, near};
 
@@ -53,6 +55,8 @@ pub(super) struct LinkingApp<'a> {
 struct Owners {
     digests: HashMap<[u8; 32], Arc<Path>>,
     client_keys: HashMap<Box<str>, Arc<Path>>,
+    /// By product besides: one client may be an app of each.
+    clients: HashMap<(u8, ClientKey), Arc<Path>>,
     /// Which app a file with a real credential was first named by.
     secrets: HashMap<Box<str>, Arc<str>>,
 }
@@ -252,7 +256,13 @@ fn within_app(problem: Problem, name: &str, documents: &Documents<'_>) -> Fault 
 
 fn can_show_user(product: &Product, credential: &CompiledCredential) -> bool {
     let kind = product.catalog.kinds.get(usize::from(credential.kind.0));
-    credential.user.is_some() && kind.is_some_and(|kind| kind.actor != ActorRule::App)
+    let names_one = match &credential.method {
+        CredentialMethod::Client { .. } => true,
+        CredentialMethod::GateKey { .. } | CredentialMethod::Token { .. } | CredentialMethod::ConnectJwt { .. } => {
+            credential.user.is_some()
+        }
+    };
+    names_one && kind.is_some_and(|kind| kind.actor != ActorRule::App)
 }
 
 impl LinkingApp<'_> {
@@ -308,6 +318,21 @@ impl LinkingApp<'_> {
                     CredentialMethod::Token { sha256 } => {
                         twice(owners.digests.insert(sha256.value, Arc::clone(file)), Claim::Digest(sha256.value));
                         credentials.by_digest.insert(TokenDigest(sha256.value), known(Proof::Token, None));
+                    }
+                    CredentialMethod::Client { by, issuer, client, upstream } => {
+                        let key = ClientKey {
+                            by: *by,
+                            issuer: issuer.value.as_str().into(),
+                            client: client.value.as_str().into(),
+                            tenant: (&*linked.tenant).into(),
+                        };
+                        let owned = (self.app.product.0, key.clone());
+                        twice(owners.clients.insert(owned, Arc::clone(file)), Claim::Client(key.clone()));
+                        let path = upstream.as_ref().map(|with| with.file.value.as_str());
+                        let with = upstream
+                            .as_ref()
+                            .map(|with| Replacement { scheme: with.scheme, secret: secret(&with.file.value) });
+                        credentials.by_client.insert(key, known(Proof::Client { by: *by, upstream: with }, path));
                     }
                     CredentialMethod::ConnectJwt { client_key, secret: path } => {
                         let key: Box<str> = client_key.value.as_str().into();

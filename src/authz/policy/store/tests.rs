@@ -149,6 +149,7 @@ fn permitted(toy: &Toy, policy: &Policy) -> BTreeSet<(String, usize, usize)> {
                         installation: Some(installation),
                         actor: Actor::App,
                         user: None,
+                        groups: None,
                         pipeline: None,
                         now_ms: NOW_MS,
                         gives_ms: NOW_MS,

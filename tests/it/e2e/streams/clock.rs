@@ -1,6 +1,7 @@
 //! Terms that end by the clock end what is under way: no snapshot says so.
 
 use super::*;
+use crate::support::idp::{ISSUER, SigningKey, claims, jwks};
 use crate::support::upstream::wait_until;
 
 const MINUTE_MS: i64 = 60_000;
@@ -150,4 +151,30 @@ fn a_token_for_one_request_need_not_outlive_the_answer_to_it() {
     assert_eq!(runtime.block_on(gate.running().fence.streams_judged(generation)), 0);
     product.say("/rest/api/3/issue/PROJ-1", b"world");
     assert_eq!(client.exactly(5).expect("its end"), b"world");
+}
+
+#[test]
+fn a_token_that_ends_ends_what_it_gave() {
+    let (key, product) = (SigningKey::new("one"), Product::start());
+    let method = format!(
+        "[token, {{jwt: {{issuer: '{ISSUER}', audience: [scopegate], keys: {{file: jwks.json}}, claims: {{app: azp}}}}}}]"
+    );
+    let policy = policy(GRANTED).replace(
+        "method: token, kind: oauth, sha256: sha256(x)",
+        &format!("method: jwt, kind: oauth, issuer: '{ISSUER}', client: assist"),
+    );
+    let gate = setup(&product).gate("identify", &method).file("jwks.json", &jwks(&[&key]));
+    let gate = gate.policy("x.yaml", &policy).policy("y.yaml", &other_app()).start();
+    let token = key.token(&claims(serde_json::json!({})));
+    let mut events = begin_as(&gate, &token, "lobby", "events");
+    let mut other = begin_as(&gate, "y", "board", "events");
+    ahead(&gate, 9);
+    product.say(&target("lobby", "events"), b"2\r\nhi\r\n");
+    assert_eq!(events.exactly(7).expect("it goes on"), b"2\r\nhi\r\n");
+    ahead(&gate, 11);
+    assert_eq!(events.rest(), "");
+    product.ended(&target("lobby", "events"));
+    assert!(cut_lines(&gate, 1).iter().all(|line| line["reason"] == "unidentified"));
+    product.say(&target("board", "events"), b"0\r\n\r\n");
+    assert_eq!(other.exactly(5).expect("its end"), b"0\r\n\r\n");
 }

@@ -93,7 +93,7 @@ fn gates() -> impl Strategy<Value = GateRules> {
             let boxed = |names: Vec<&str>| names.into_iter().map(Into::into).collect();
             let tokens = TokenPlaces { query: boxed(query), body: boxed(body), form: boxed(form) };
             let catalog = Arc::new(Catalog { dialect, tokens, ..catalog() });
-            GateRules { catalog, identify: Identify { gate_key, token, connect_jwt }, ..gate() }
+            GateRules { catalog, identify: Identify { gate_key, token, connect_jwt, ..Identify::default() }, ..gate() }
         },
     )
 }
@@ -150,7 +150,9 @@ fn caller(gate: &GateRules, (target, headers, body): &(String, Vec<String>, Stri
     let view = RequestView::of(&parts).map_err(|bad| bad.0)?;
     let facts = facts(parse_body(&parts.headers, body.as_bytes()).map_err(|bad| bad.0)?);
     static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(credentials);
-    identity::identify(gate, &CREDENTIALS, &view, &facts).map(|it| it.credential.app).map_err(|refused| refused.why)
+    identity::identify(gate, &CREDENTIALS, &view, None, &facts)
+        .map(|it| it.credential.app)
+        .map_err(|refused| refused.why)
 }
 
 const NONE_SHOWN: &str = "the request shows no credential";

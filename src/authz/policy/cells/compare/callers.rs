@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::authz::policy::Policy;
 use crate::authz::policy::compile::Product;
-use crate::authz::policy::credentials::{KnownCredential, Proof};
+use crate::authz::policy::credentials::{ClientMethod, KnownCredential, Proof};
 use crate::authz::policy::document::UpstreamScheme;
 
 /// A credential with all that makes it the caller that it is.
@@ -27,7 +27,11 @@ pub(super) fn callers<'p>(policy: &'p Policy, product: &'p Product) -> impl Iter
         credentials.into_iter().flat_map(|all| all.by_digest.iter()).map(|(digest, one)| (digest.0.to_vec(), one));
     let keys = credentials.into_iter().flat_map(|all| all.by_client_key.iter());
     let keys = keys.map(|(key, one)| (key.as_bytes().to_vec(), one));
-    digests.chain(keys).map(|(evidence, one)| {
+    let clients = credentials
+        .into_iter()
+        .flat_map(|all| all.by_client.iter())
+        .map(|(key, one)| (format!("{}\n{}\n{}", key.issuer, key.client, key.tenant).into_bytes(), one));
+    digests.chain(keys).chain(clients).map(|(evidence, one)| {
         let method = method(one);
         let caller = Caller {
             evidence,
@@ -55,5 +59,10 @@ fn method(credential: &KnownCredential) -> &'static str {
         Proof::GateKey { scheme: UpstreamScheme::Basic, .. } => "gate_key (basic)",
         Proof::Token => "token",
         Proof::ConnectJwt { .. } => "connect_jwt",
+        Proof::Client { by: ClientMethod::Jwt, upstream: None } => "jwt",
+        Proof::Client { by: ClientMethod::Jwt, upstream: Some(with) } => match with.scheme {
+            UpstreamScheme::Bearer => "jwt (replaced)",
+            UpstreamScheme::Basic => "jwt (replaced, basic)",
+        },
     }
 }
