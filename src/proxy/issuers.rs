@@ -117,11 +117,10 @@ impl Keys {
         awaited
     }
 
-    /// Returns when the fetch of that number ended, or takes too long.
-    async fn ended(&self, number: u64) {
+    /// Returns when the fetch of that number ended. False: it takes too long to wait for, and nobody can tell for now.
+    async fn ended(&self, number: u64) -> bool {
         let mut progress = self.progress.subscribe();
-        // The sender is `self`: it is not gone. Too long is as good as ended: it is judged by what there is.
-        let _ = tokio::time::timeout(WAIT, progress.wait_for(|progress| progress.done >= number)).await;
+        tokio::time::timeout(WAIT, progress.wait_for(|progress| progress.done >= number)).await.is_ok()
     }
 }
 
@@ -201,7 +200,9 @@ impl Issuers {
             let Some(keys) = self.keys.get(index).filter(|_| waits < WAITS_MAX) else { return otherwise };
             let Some(number) = keys.ask() else { return otherwise };
             waits += 1;
-            keys.ended(number).await;
+            if !keys.ended(number).await {
+                return Bearer::Unresolved;
+            }
         }
     }
 

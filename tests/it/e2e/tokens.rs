@@ -225,7 +225,9 @@ fn a_set_that_was_had_counts_while_its_server_hangs() {
     }
     gate.passes(&ask(&key.token(&claims(json!({"jti": "another"})))));
     let header = json!({"alg": "ES256", "kid": "two"});
-    gate.refuses(&ask(&key.token_with(&header, &claims(json!({})))), "unidentified");
+    let answer = gate.ask(&ask(&key.token_with(&header, &claims(json!({})))));
+    // The first, unless the fetch was given up meanwhile.
+    assert!(matches!(answer.reason(), Some("identity_unresolved" | "unidentified")), "{}", answer.head);
 }
 
 #[test]
