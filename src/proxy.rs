@@ -39,6 +39,7 @@ use tokio::time::Instant;
 
 use crate::authz::decide::{changed, shown_containers};
 use crate::authz::gate::{GateRules, TenantRule};
+use crate::authz::identity::trusted_header::Vouched;
 use crate::authz::looked_up::LookedUp;
 use crate::authz::request::{BadRequest, BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
@@ -50,6 +51,7 @@ use crate::telemetry::CONTAINERS_SHOWN;
 use body::{Body, Held, HoldError, Holder, Place, RequestBody, Room, hold};
 use connection::Peer;
 use forward::FinalForm;
+use headers::Twofold;
 use issuers::Issuers;
 use limits::Limits;
 use lookups::{Asking, Changing, Lookups};
@@ -122,12 +124,10 @@ struct Refused {
 impl Hub {
     /// Answers one request. It cannot fail: a refusal is a response too.
     pub async fn handle(&self, peer: &Peer, request: Request<Source>) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        // Entered before it is judged: no snapshot comes between.
-        let mut open = self.streams.enter(head);
+        let (mut open, body) = self.enter(peer, request);
         let head = open.head();
-        let address = peer.address.map(|address| address.ip());
-        let mut record = Record::start(&self.recorder, &head.method, head.uri.path(), address);
+        let mut record =
+            Record::start(&self.recorder, &head.method, head.uri.path(), peer.address.map(|address| address.ip()));
         if let Some(trace) = head.headers.get("traceparent") {
             record.traceparent(trace.as_bytes());
         }
@@ -161,6 +161,19 @@ impl Hub {
                 response
             }
         }
+    }
+
+    /// Enters a request before it is judged, so that no snapshot comes between. What proxies before the gate say in it is taken
+    /// out, and stands beside it from here on.
+    fn enter(&self, peer: &Peer, request: Request<Source>) -> (Open, Source) {
+        let (mut head, body) = request.into_parts();
+        let address = peer.address.map(|address| address.ip());
+        match self.rules.identify.trusted_header.as_ref().map(|fronts| fronts.take(&mut head.headers, address)) {
+            None | Some(Ok(Vouched::Nothing)) => {}
+            Some(Ok(vouched)) => drop(head.extensions.insert(vouched)),
+            Some(Err(why)) => drop(head.extensions.insert(Twofold(why))),
+        }
+        (self.streams.enter(head), body)
     }
 
     /// The life of a request, top to bottom. Every `?` is a refusal.
@@ -384,8 +397,11 @@ impl Hub {
             return Err(bad(why));
         }
         let handshake = websocket::asked(head).map_err(bad)?;
-        let request = RequestView::of(head).map_err(|error| bad(error.0))?;
-        Ok((request.with_token(&mut peer.seen.borrow_mut()), handshake))
+        let mut request = RequestView::of(head).map_err(|error| bad(error.0))?.with_token(&mut peer.seen.borrow_mut());
+        if let Some(vouched) = head.extensions.get::<Vouched>() {
+            request.is_vouched(vouched.clone());
+        }
+        Ok((request, handshake))
     }
 
     /// Fetches what the judgement wants. Nothing is held of a body that nothing is judged by.

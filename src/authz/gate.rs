@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::identity::jwt::Issuer;
+use super::identity::trusted_header::TrustedHeader;
 
 /// The settings of one gate that bear on judgement. Fixed while the process runs.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Identify {
     pub connect_jwt: bool,
     /// The issuers whose tokens it takes. No two have one name.
     pub jwt: Arc<[Issuer]>,
+    /// The proxies that it believes, and in which fields.
+    pub trusted_header: Option<Arc<TrustedHeader>>,
     /// `bypass: credential`: what a caller shows goes no further. A credential that would be passed on is not taken.
     pub replaces: bool,
 }

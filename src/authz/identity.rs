@@ -10,16 +10,18 @@ pub mod jwt;
 pub mod keys;
 pub mod seen;
 pub mod token;
+pub mod trusted_header;
 
 use std::sync::Arc;
 
 use super::Reason;
 use super::catalog::DialectName;
 use super::gate::{GateRules, TenantRule};
-use super::policy::credentials::{ClientMethod, ClientName, Credentials, KnownCredential, Proof, Secret, TokenDigest};
+use super::policy::credentials::{ClientName, Credentials, KnownCredential, Proof, Secret, TokenDigest};
 use super::policy::document::UpstreamScheme;
 use super::request::{BadRequest, BodyFacts, Facts, Found, RequestView, argument, form};
 use claims::Claims;
+use trusted_header::Vouched;
 
 /// The caller's credential, and what must be done to the request because of it.
 #[derive(Debug)]
@@ -114,9 +116,9 @@ pub struct LoneToken(Option<TokenDigest>);
 impl LoneToken {
     #[inline(always)]
     pub fn of(gate: &GateRules, request: &RequestView<'_>) -> Self {
-        match request.bearer() {
-            Bearer::Opaque => Self(lone_token(gate, request)),
-            Bearer::Proven(_) | Bearer::Failed | Bearer::Unresolved => Self(None),
+        match (request.bearer(), request.vouched()) {
+            (Bearer::Opaque, Vouched::Nothing) => Self(lone_token(gate, request)),
+            _ => Self(None),
         }
     }
 }
@@ -215,9 +217,17 @@ fn identify_by_all<'p>(
     base_tenant: Option<&str>,
     facts: &Facts<'_>,
 ) -> Result<Identified<'p>, Box<NotIdentified>> {
-    let (known, claims, outcome) = (None, None, Outcome::default());
+    let (known, claims, added, outcome) = (None, None, None, Outcome::default());
     let mut evidence =
-        Evidence { gate, credentials, request, base_tenant, now_ms: facts.now_ms, known, claims, outcome };
+        Evidence { gate, credentials, request, base_tenant, now_ms: facts.now_ms, known, claims, added, outcome };
+    match request.vouched() {
+        Vouched::Nothing => {}
+        Vouched::For(claims) => evidence.vouched(claims),
+        Vouched::Failed => {
+            evidence.outcome.pieces += 1;
+            evidence.outcome.failed = true;
+        }
+    }
     if let Some(value) = request.authorization() {
         match token::shown(value) {
             token::Shown::Token(token) => evidence.bearer(token),
@@ -262,6 +272,8 @@ struct Evidence<'g, 'e, 'p> {
     now_ms: i64,
     known: Option<&'p Arc<KnownCredential>>,
     claims: Option<&'p Arc<Claims>>,
+    /// By what is said of the caller beside its credential, if it has one.
+    added: Option<(&'p Arc<KnownCredential>, &'p Arc<Claims>)>,
     outcome: Outcome,
 }
 
@@ -304,12 +316,7 @@ impl<'p> Evidence<'_, '_, 'p> {
             self.outcome.failed = true;
             return;
         }
-        let of_gate = || gate_tenant(self.gate, self.request, self.base_tenant).map(|tenant| &**tenant);
-        let named = claims.tenant.as_deref().or_else(of_gate).and_then(|tenant| {
-            let (issuer, client) = (&*claims.issuer, &*claims.app);
-            self.credentials.by_client.get(&ClientName { by: ClientMethod::Jwt, issuer, client, tenant })
-        });
-        match named.map(|credential| (credential, &credential.proof)) {
+        match self.named(claims).map(|credential| (credential, &credential.proof)) {
             Some((credential, Proof::Client { upstream: Some(_), .. })) => {
                 self.outcome.stood_in.add(Place::Authorization);
                 self.claims = Some(claims);
@@ -321,6 +328,23 @@ impl<'p> Evidence<'_, '_, 'p> {
             }
             _ => self.outcome.unknown = true,
         }
+    }
+
+    /// What a proxy before the gate says. It adds to a credential in the request, and takes the place of none.
+    fn vouched(&mut self, claims: &'p Arc<Claims>) {
+        self.outcome.pieces += 1;
+        match self.named(claims) {
+            Some(credential) => self.added = Some((credential, claims)),
+            None => self.outcome.unknown = true,
+        }
+    }
+
+    /// The credential that a policy gives to whom somebody vouches for: in the tenant that is said, or else the gate's own.
+    fn named(&self, claims: &Claims) -> Option<&'p Arc<KnownCredential>> {
+        let of_gate = || gate_tenant(self.gate, self.request, self.base_tenant).map(|tenant| &**tenant);
+        let tenant = claims.tenant.as_deref().or_else(of_gate)?;
+        let (by, issuer, client) = (claims.by, &*claims.issuer, &*claims.app);
+        self.credentials.by_client.get(&ClientName { by, issuer, client, tenant })
     }
 
     /// A token or gate key, of which only the digest is compared. Nothing is no token.
@@ -418,8 +442,17 @@ impl<'p> Evidence<'_, '_, 'p> {
             let why = "the gate does not have the keys by which the token in the request could be verified";
             return Err(NotIdentified::because(Reason::IdentityUnresolved, why));
         }
-        let Some(credential) = self.known else {
-            return Err(NotIdentified::because(Reason::Unidentified, "the request shows no credential"));
+        let (credential, claims) = match (self.known, self.added) {
+            (Some(known), Some((added, _))) if (known.app, known.installation) != (added.app, added.installation) => {
+                let why = "the credential in the request is another app's than the one it is said to come from";
+                return Err(NotIdentified::because(Reason::Unidentified, why));
+            }
+            // What goes upstream decides who calls.
+            (Some(known), _) => (known, self.claims),
+            (None, Some((added, claims))) => (added, Some(claims)),
+            (None, None) => {
+                return Err(NotIdentified::because(Reason::Unidentified, "the request shows no credential"));
+            }
         };
         let rewrite = match &credential.proof {
             Proof::GateKey { scheme, upstream } => {
@@ -434,7 +467,7 @@ impl<'p> Evidence<'_, '_, 'p> {
                 CredentialRewrite::PassThrough
             }
         };
-        Ok(Identified { credential, rewrite, url_signed: outcome.url_signed, claims: self.claims })
+        Ok(Identified { credential, rewrite, url_signed: outcome.url_signed, claims })
     }
 }
 

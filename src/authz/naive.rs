@@ -22,7 +22,7 @@ use super::policy::app::ProductId;
 use super::policy::cells::widening;
 use super::policy::compile::{Context, compile};
 use super::policy::condition::{Actor, CallerFacts};
-use super::policy::credentials::{KnownCredential, TokenDigest};
+use super::policy::credentials::{ClientMethod, KnownCredential, TokenDigest};
 use super::policy::document::*;
 use super::policy::link::{Input, Policy, Secrets, link};
 use super::reason::Reason;
@@ -1012,6 +1012,7 @@ fn with_reach<T>(
 fn claims(call: &Call) -> Option<Arc<Claims>> {
     let groups = call.groups.as_ref()?.iter().map(|group| Box::from(*group)).collect();
     Some(Arc::new(Claims {
+        by: ClientMethod::Jwt,
         issuer: "https://idp.example.com".into(),
         app: call.app.into(),
         tenant: None,

@@ -23,6 +23,7 @@ use query::Pairs;
 
 use super::identity::Bearer;
 use super::identity::seen::Seen;
+use super::identity::trusted_header::Vouched;
 use super::looked_up::LookedUp;
 use super::path;
 use super::policy::credentials::TokenDigest;
@@ -50,9 +51,16 @@ pub struct RequestView<'a> {
     shown_ms: Option<i64>,
     token: Option<TokenDigest>,
     /// What was made of its evidence before it is judged; `None` for nearly all, of which nothing was.
-    verified: Option<Box<Bearer>>,
+    verified: Option<Box<Verified>>,
     /// The path ends in a pair of commits, with a control character between them.
     pair: bool,
+}
+
+/// What was made of a request's evidence.
+#[derive(Default)]
+struct Verified {
+    bearer: Bearer,
+    vouched: Vouched,
 }
 
 /// Headers and query may hold credentials, so they are never printed.
@@ -141,17 +149,32 @@ impl<'a> RequestView<'a> {
 
     /// As [`Self::with_bearer`], in place: a request is large, and whoever waits with it has room for one.
     pub fn bears(&mut self, bearer: Bearer) {
-        self.verified = match bearer {
-            Bearer::Opaque => None,
-            bearer => Some(Box::new(bearer)),
-        };
+        match bearer {
+            Bearer::Opaque => {}
+            bearer => self.verified.get_or_insert_default().bearer = bearer,
+        }
+    }
+
+    /// Adds what a proxy before the gate says of it.
+    pub fn is_vouched(&mut self, vouched: Vouched) {
+        match vouched {
+            Vouched::Nothing => {}
+            vouched => self.verified.get_or_insert_default().vouched = vouched,
+        }
+    }
+
+    /// What a proxy before the gate says of it.
+    #[inline]
+    pub fn vouched(&self) -> &Vouched {
+        static NOTHING: Vouched = Vouched::Nothing;
+        self.verified.as_deref().map_or(&NOTHING, |verified| &verified.vouched)
     }
 
     /// What was made of the token in `Authorization`.
     #[inline]
     pub fn bearer(&self) -> &Bearer {
         static OPAQUE: Bearer = Bearer::Opaque;
-        self.verified.as_deref().unwrap_or(&OPAQUE)
+        self.verified.as_deref().map_or(&OPAQUE, |verified| &verified.bearer)
     }
 
     /// Path and query as received: what a signature over the URL covers.

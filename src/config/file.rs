@@ -19,7 +19,7 @@ use crate::yaml::field::{Field, Id, List, WORD_OR_MAP};
 use crate::yaml::time::{Moment, Span};
 pub use admin::{AdminMirror, TokenFileMirror};
 pub use fleet::{BucketMirror, BucketTlsMirror, OverridesMirror, StartWord};
-pub use identify::{ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror};
+pub use identify::{ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror, TrustedHeaderMirror};
 pub use lookups::{LookupCredentialMirror, LookupsMapMirror, LookupsMirror};
 pub use tls::{
     ProxyAuthorizationMirror, ProxySchemeWord, RootsWord, TlsMirror, UpstreamTlsMirror, ViaMapMirror, ViaMirror,

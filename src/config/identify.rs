@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::address::{Beside, upstream};
 use super::check::{Context, duration};
-use super::file::{BypassWord, ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror};
+use super::file::{BypassWord, ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror, TrustedHeaderMirror};
 use super::model::{Bypass, Fetched, KeySource, Protocol};
 use super::outbound::tls_beside;
 use crate::authz::gate::Identify;
 use crate::authz::identity::claims::{ClaimName, ClaimNames};
 use crate::authz::identity::jwt::Issuer;
 use crate::authz::identity::keys::Algorithm;
+use crate::authz::identity::trusted_header::{AddressRange, Front, TrustedHeader};
 use crate::problem::{At, Spanned};
 use crate::yaml::field::{Field, Id, List};
 use crate::yaml::time::Span;
@@ -30,7 +31,8 @@ const SPAN_MIN: Duration = Duration::from_secs(1);
 const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Every method there is, for whoever writes none.
-pub const METHODS: &str = "write at least one of gate_key, token, connect_jwt and `{jwt: {...}}`";
+pub const METHODS: &str =
+    "write at least one of gate_key, token, connect_jwt, `{jwt: {...}}` and `{trusted_header: {...}}`";
 
 /// What a gate takes, and where the keys of its issuers come from, in their order.
 pub fn identify(
@@ -51,19 +53,96 @@ pub fn identify(
             IdentifyMirror::GateKey => identify.gate_key = true,
             IdentifyMirror::Token => identify.token = true,
             IdentifyMirror::ConnectJwt => identify.connect_jwt = true,
-            IdentifyMirror::Map(map) => {
-                let help = "write `{jwt: {issuer: ..., audience: [...], keys: {url: ...}, claims: {app: azp}}}`";
-                let written = context.required(map.jwt, at, "this names no method", help);
-                match written.and_then(|written| jwt(context, written, &issuers)) {
+            IdentifyMirror::Map(map) => match (map.jwt, map.trusted_header) {
+                (Field::Absent, Field::Absent) => context.error(at, "this names no method", METHODS),
+                (Field::Absent, written) => match written.into_spanned().and_then(|one| trusted_header(context, one)) {
+                    Some(_) if identify.trusted_header.is_some() => {
+                        context.error(
+                            at,
+                            "`trusted_header` stands there twice",
+                            "write one with all that it is taken from",
+                        );
+                    }
+                    Some(fronts) => identify.trusted_header = Some(Arc::new(fronts)),
+                    None => is_whole = false,
+                },
+                (written, Field::Absent) => match written.into_spanned().and_then(|one| jwt(context, one, &issuers)) {
                     Some(issuer) => issuers.push(issuer),
                     None => is_whole = false,
-                }
-            }
+                },
+                (_, _) => context.error(at, "this names two methods", "write each as an item of its own"),
+            },
         }
     }
     let (issuers, keys): (Vec<Issuer>, Vec<KeySource>) = issuers.into_iter().unzip();
     identify.jwt = issuers.into();
     is_whole.then_some((identify, keys))
+}
+
+/// Fields that say something else already, or are of one connection.
+const OTHERWISE_READ: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn trusted_header(context: &Context<'_>, written: Spanned<TrustedHeaderMirror>) -> Option<TrustedHeader> {
+    let Spanned { value: mirror, at } = written;
+    let help = "write the addresses of the proxies that say who calls, such as [10.0.0.0/8], or [unix]";
+    let from = context.required(mirror.from, at, "`trusted_header` lacks `from`", help);
+    let from = from.map(|list| {
+        if list.value.is_empty() {
+            context.error(list.at, "an empty list never means all", help);
+        }
+        list.value.into_iter().filter_map(Field::into_spanned).filter_map(|one| front(context, one)).collect()
+    });
+    let help = "write the name of the field that names the app, such as x-app";
+    let app = context.required(mirror.app, at, "`trusted_header` lacks `app`", help);
+    let mut taken: Vec<Box<str>> = Vec::new();
+    let mut field = |written: Spanned<Id>| field_name(context, &mut taken, &written);
+    let app = app.and_then(&mut field);
+    // One that is written and cannot be used must not become one that nobody wrote.
+    let mut optional = |written: Field<Id>| match written {
+        Field::Absent => Some(None),
+        written => field(written.into_spanned()?).map(Some),
+    };
+    let (tenant, user, groups) = (optional(mirror.tenant), optional(mirror.user), optional(mirror.groups));
+    Some(TrustedHeader { from: from?, app: app?, tenant: tenant?, user: user?, groups: groups? })
+}
+
+fn front(context: &Context<'_>, written: Spanned<Id>) -> Option<Front> {
+    let text = written.value.0.as_str();
+    if text == "unix" {
+        return Some(Front::Socket);
+    }
+    let range = AddressRange::parse(text).filter(|range| !range.is_everybody());
+    if range.is_none() {
+        let help = "write an address or a range such as 10.0.0.0/8, the bits behind its length zero, or `unix`";
+        context.error(written.at, format!("`{text}` is not where a proxy stands"), help);
+    }
+    range.map(Front::Range)
+}
+
+fn field_name(context: &Context<'_>, taken: &mut Vec<Box<str>>, written: &Spanned<Id>) -> Option<Box<str>> {
+    let name: Box<str> = written.value.0.as_str().into();
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let is_free = !OTHERWISE_READ.contains(&&*name) && !taken.contains(&name);
+    if !is_plain || !is_free {
+        let help = "write a name of its own, in lower-case letters, digits and `-`, such as x-app";
+        context.error(written.at, format!("`{name}` is no field for this"), help);
+        return None;
+    }
+    taken.push(name.clone());
+    Some(name)
 }
 
 fn jwt(
@@ -254,7 +333,13 @@ pub fn tells_tenant(context: &Context<'_>, identify: &Identify, by_claim: bool, 
         let help = "write `claims: {tenant: ...}` in its `jwt`, or tell tenants by `host` or `path`";
         context.error(at, format!("no claim of `{issuer}` names the tenant that this takes from tokens"), help);
     }
-    if by_claim && (identify.jwt.is_empty() || identify.gate_key || identify.token || identify.connect_jwt) {
+    let fronts = identify.trusted_header.as_ref();
+    if fronts.is_some_and(|fronts| fronts.tenant.is_none()) {
+        let help = "write `tenant: x-tenant` in its `trusted_header`, or tell tenants by `host` or `path`";
+        context.error(at, "no field names the tenant that this takes from proxies", help);
+    }
+    let shows_none = identify.jwt.is_empty() && fronts.is_none();
+    if by_claim && (shows_none || identify.gate_key || identify.token || identify.connect_jwt) {
         let help = "write `tenant: token` where some credentials say no tenant: then each is of the one that a policy gives it";
         context.error(at, "`tenant: claim` where a method of `identify` shows no claims", help);
     }

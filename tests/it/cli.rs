@@ -279,7 +279,7 @@ fn check_says_once_what_it_would_say_of_several() {
         0,
         &[
             "2 × warning: the gate … says `issue_keys: prefix`, which is unsound",
-            "config/scopegate.yaml:7:5 `jira`, 69:5 `jira-connect`",
+            "config/scopegate.yaml:7:5 `jira`, 70:5 `jira-connect`",
             "3 × warning: no operation can use it; it rules events",
             "policies/slack-assist.yaml:27:43 `commands`, 27:53 `app_mentions:read`, 27:74 `workflow.steps:execute`",
             "13 warnings",

@@ -11,6 +11,7 @@ mod acts;
 pub mod admin;
 mod asked;
 mod every_operation;
+mod fronts;
 mod hostile;
 mod identity;
 mod jira;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::authz::policy::credentials::ClientMethod;
 use crate::authz::request::json::Value;
 
 /// Bytes of an app's, tenant's, user's or group's name in a token.
@@ -70,9 +71,10 @@ pub enum UserTold {
     Unknown,
 }
 
-/// What a token proves, for as long as it counts.
+/// What a token, or whoever else vouches for a caller, says of it, for as long as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
+    pub by: ClientMethod,
     pub issuer: Arc<str>,
     /// As the issuer names it.
     pub app: Box<str>,
@@ -103,7 +105,16 @@ impl Claims {
         };
         acts_for(names, claims, app, &user)?;
         let groups = names.groups.as_ref().map(|groups| groups_of(groups, claims)).transpose()?.flatten();
-        Ok(Self { issuer: Arc::clone(issuer), app: app.into(), tenant: tenant.map(Box::from), user, groups, until_ms })
+        let by = ClientMethod::Jwt;
+        Ok(Self {
+            by,
+            issuer: Arc::clone(issuer),
+            app: app.into(),
+            tenant: tenant.map(Box::from),
+            user,
+            groups,
+            until_ms,
+        })
     }
 
     pub fn user(&self) -> Option<&Arc<str>> {

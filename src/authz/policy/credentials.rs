@@ -101,12 +101,15 @@ pub struct Replacement {
 pub enum ClientMethod {
     /// An issuer of tokens, by its signature.
     Jwt,
+    /// A proxy before the gate, by where it stands.
+    TrustedHeader,
 }
 
 impl ClientMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
+            Self::TrustedHeader => "trusted_header",
         }
     }
 }
@@ -115,6 +118,7 @@ impl ClientMethod {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientKey {
     pub by: ClientMethod,
+    /// Empty where there is no other than the gate's own proxies.
     pub issuer: Box<str>,
     pub client: Box<str>,
     pub tenant: Box<str>,

@@ -255,6 +255,7 @@ fn takes(gate: &GateRules, credential: &KnownCredential) -> bool {
         Proof::GateKey { .. } => gate.identify.gate_key,
         Proof::Token => gate.identify.token,
         Proof::ConnectJwt { .. } => gate.identify.connect_jwt,
+        Proof::Client { by: ClientMethod::TrustedHeader, .. } => gate.identify.trusted_header.is_some(),
         Proof::Client { by: ClientMethod::Jwt, upstream } => {
             !gate.identify.jwt.is_empty() && (upstream.is_some() || !gate.identify.replaces)
         }

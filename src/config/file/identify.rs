@@ -29,6 +29,23 @@ pub enum IdentifyMirror {
 pub struct IdentifyMapMirror {
     /// Tokens of an identity provider.
     pub jwt: Field<JwtMirror>,
+    /// What proxies before the gate say of callers.
+    pub trusted_header: Field<TrustedHeaderMirror>,
+}
+
+/// Names of header fields, in lower case. From whoever is not listed they are stripped.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "TrustedHeader", deny_unknown_fields, extend("required" = ["from", "app"]))]
+pub struct TrustedHeaderMirror {
+    /// Whose word counts: addresses (`10.0.0.0/8`), or `unix` for whoever opens the gate's socket.
+    pub from: Field<List<Id>>,
+    /// Holds what the proxy calls the app.
+    pub app: Field<Id>,
+    pub tenant: Field<Id>,
+    pub user: Field<Id>,
+    /// Holds a list with commas.
+    pub groups: Field<Id>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -85,7 +102,7 @@ pub struct ClaimsMirror {
 
 impl<'de> Deserialize<'de> for IdentifyMirror {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct(WORD_OR_MAP, &["jwt"], IdentifyVisitor)
+        deserializer.deserialize_struct(WORD_OR_MAP, &["jwt", "trusted_header"], IdentifyVisitor)
     }
 }
 
@@ -95,7 +112,7 @@ impl<'de> Visitor<'de> for IdentifyVisitor {
     type Value = IdentifyMirror;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`gate_key`, `token`, `connect_jwt` or `{jwt: {...}}`")
+        f.write_str("`gate_key`, `token`, `connect_jwt`, `{jwt: {...}}` or `{trusted_header: {...}}`")
     }
 
     fn visit_str<E: de::Error>(self, word: &str) -> Result<IdentifyMirror, E> {

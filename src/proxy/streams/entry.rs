@@ -11,7 +11,9 @@ use http::{HeaderValue, Request, request};
 
 use super::OfGate;
 use crate::authz::identity::Bearer;
+use crate::authz::identity::trusted_header::Vouched;
 use crate::authz::looked_up::LookedUp;
+use crate::authz::policy::credentials::ClientMethod;
 use crate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use crate::authz::snapshot::Snapshot;
 use crate::authz::{Denial, Permit, Reason, Who, decide_again, next_change_ms};
@@ -225,9 +227,14 @@ impl Entry {
     fn decide(&self, snapshot: &Snapshot, gate: &OfGate, standing: &Standing, now: Now) -> Result<Permit, Box<Denial>> {
         let bad = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
         let request = RequestView::of(&self.head).map_err(|error| bad(error.0))?.shown_at(standing.shown_ms);
-        // What its token says was verified when it was shown, and counts until the token ends.
-        let bearer = standing.who.claims().map_or(Bearer::Opaque, |claims| Bearer::Proven(Arc::clone(claims)));
-        let request = request.with_bearer(bearer);
+        // What its evidence says was verified when it was shown, and counts until that ends.
+        let mut request = request;
+        if let Some(claims) = standing.who.claims() {
+            match claims.by {
+                ClientMethod::Jwt => request.bears(Bearer::Proven(Arc::clone(claims))),
+                ClientMethod::TrustedHeader => request.is_vouched(Vouched::For(Arc::clone(claims))),
+            }
+        }
         let body = self.body.borrow();
         let body = match &*body {
             Body::NotHeld => BodyFacts::NotHeld,

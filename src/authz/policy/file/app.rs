@@ -112,7 +112,7 @@ fn install_window_ms(reader: &Reader<'_>, field: Field<Span>) -> i64 {
 }
 
 fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<Credential> {
-    let help = "write `method: gate_key`, `token`, `connect_jwt` or `jwt`";
+    let help = "write `method: gate_key`, `token`, `connect_jwt`, `jwt` or `trusted_header`";
     let method = required(reader, mirror.method, at, "the credential lacks `method`", help);
     let help = "write the catalog's kind of this credential, such as bot, user, oauth, api_token or connect";
     let kind = required_id(reader, mirror.kind, at, "the credential lacks `kind`", help);
@@ -122,13 +122,13 @@ fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<C
         method,
         [
             ("sha256", mirror.sha256.at(), matches!(method, MethodWord::GateKey | MethodWord::Token)),
-            ("upstream", mirror.upstream.at(), matches!(method, MethodWord::GateKey | MethodWord::Jwt)),
+            ("upstream", mirror.upstream.at(), !matches!(method, MethodWord::Token | MethodWord::ConnectJwt)),
             ("client_key", mirror.client_key.at(), method == MethodWord::ConnectJwt),
             ("secret", mirror.secret.at(), method == MethodWord::ConnectJwt),
             ("issuer", mirror.issuer.at(), method == MethodWord::Jwt),
-            ("client", mirror.client.at(), method == MethodWord::Jwt),
-            // A token says itself whom it stands for.
-            ("user", mirror.user.at(), method != MethodWord::Jwt),
+            ("client", mirror.client.at(), matches!(method, MethodWord::Jwt | MethodWord::TrustedHeader)),
+            // These say themselves whom they stand for.
+            ("user", mirror.user.at(), !matches!(method, MethodWord::Jwt | MethodWord::TrustedHeader)),
         ],
     );
     let method = match method {
@@ -156,15 +156,26 @@ fn credential(reader: &Reader<'_>, mirror: CredentialMirror, at: At) -> Option<C
             let issuer = required_id(reader, mirror.issuer, at, "a jwt lacks `issuer`", help);
             let help = "write what the issuer calls the app: the claim that the gate reads it from";
             let client = required_id(reader, mirror.client, at, "a jwt lacks `client`", help);
-            let upstream = match mirror.upstream.into_spanned() {
-                // One that is written and cannot be used must not become none: the token itself would go on.
-                Some(written) => Some(upstream_credential(reader, written)?),
-                None => None,
-            };
+            let upstream = optional_upstream(reader, mirror.upstream)?;
             CredentialMethod::Client { by: ClientMethod::Jwt, issuer: issuer?, client: client?, upstream }
+        }
+        MethodWord::TrustedHeader => {
+            let help = "write what the proxy before the gate calls the app, in the field that the gate reads it from";
+            let client = required_id(reader, mirror.client, at, "a trusted_header lacks `client`", help);
+            let upstream = optional_upstream(reader, mirror.upstream)?;
+            let issuer = Spanned { value: String::new(), at };
+            CredentialMethod::Client { by: ClientMethod::TrustedHeader, issuer, client: client?, upstream }
         }
     };
     Some(Credential { at, kind: kind?, method, user: id(mirror.user), pipeline: id(mirror.pipeline) })
+}
+
+/// One that is written and cannot be used must not become none: what the caller showed would go on.
+fn optional_upstream(reader: &Reader<'_>, field: Field<UpstreamMirror>) -> Option<Option<UpstreamCredential>> {
+    match field {
+        Field::Absent => Some(None),
+        written => upstream_credential(reader, written.into_spanned()?).map(Some),
+    }
 }
 
 fn upstream_credential(reader: &Reader<'_>, written: Spanned<UpstreamMirror>) -> Option<UpstreamCredential> {
@@ -184,6 +195,7 @@ fn foreign_keys(reader: &Reader<'_>, method: MethodWord, keys: [(&str, Option<At
         MethodWord::Token => "token",
         MethodWord::ConnectJwt => "connect_jwt",
         MethodWord::Jwt => "jwt",
+        MethodWord::TrustedHeader => "trusted_header",
     };
     for (key, at, belongs) in keys {
         if let (Some(at), false) = (at, belongs) {

@@ -69,7 +69,8 @@ pub struct CredentialMirror {
     pub kind: Field<Id>,
     /// gate_key, token: the SHA-256 of the key or token, 64 hex digits.
     pub sha256: Field<Id>,
-    /// gate_key: the real credential, which the gate puts in. jwt: the same; the token goes on unless it is written.
+    /// gate_key: the real credential, which the gate puts in. jwt: the same; the token goes on unless it is
+    /// written. trusted_header: what is put in; nothing unless it is written.
     pub upstream: Field<UpstreamMirror>,
     /// connect_jwt: `iss`.
     pub client_key: Field<Id>,
@@ -77,7 +78,7 @@ pub struct CredentialMirror {
     pub secret: Field<SecretMirror>,
     /// jwt: the issuer of the tokens, as a gate names it.
     pub issuer: Field<Id>,
-    /// jwt: what the issuer calls the app.
+    /// jwt: what the issuer calls the app. trusted_header: what the proxy before the gate calls it.
     pub client: Field<Id>,
     /// The user whom this credential always stands for.
     pub user: Field<Id>,
@@ -91,6 +92,7 @@ pub enum MethodWord {
     Token,
     ConnectJwt,
     Jwt,
+    TrustedHeader,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -27,10 +27,9 @@ pub(super) fn callers<'p>(policy: &'p Policy, product: &'p Product) -> impl Iter
         credentials.into_iter().flat_map(|all| all.by_digest.iter()).map(|(digest, one)| (digest.0.to_vec(), one));
     let keys = credentials.into_iter().flat_map(|all| all.by_client_key.iter());
     let keys = keys.map(|(key, one)| (key.as_bytes().to_vec(), one));
-    let clients = credentials
-        .into_iter()
-        .flat_map(|all| all.by_client.iter())
-        .map(|(key, one)| (format!("{}\n{}\n{}", key.issuer, key.client, key.tenant).into_bytes(), one));
+    let clients = credentials.into_iter().flat_map(|all| all.by_client.iter()).map(|(key, one)| {
+        (format!("{}\n{}\n{}\n{}", key.by.as_str(), key.issuer, key.client, key.tenant).into_bytes(), one)
+    });
     digests.chain(keys).chain(clients).map(|(evidence, one)| {
         let method = method(one);
         let caller = Caller {
@@ -59,10 +58,12 @@ fn method(credential: &KnownCredential) -> &'static str {
         Proof::GateKey { scheme: UpstreamScheme::Basic, .. } => "gate_key (basic)",
         Proof::Token => "token",
         Proof::ConnectJwt { .. } => "connect_jwt",
-        Proof::Client { by: ClientMethod::Jwt, upstream: None } => "jwt",
-        Proof::Client { by: ClientMethod::Jwt, upstream: Some(with) } => match with.scheme {
-            UpstreamScheme::Bearer => "jwt (replaced)",
-            UpstreamScheme::Basic => "jwt (replaced, basic)",
+        Proof::Client { by, upstream: None } => by.as_str(),
+        Proof::Client { by, upstream: Some(with) } => match (by, with.scheme) {
+            (ClientMethod::Jwt, UpstreamScheme::Bearer) => "jwt (replaced)",
+            (ClientMethod::Jwt, UpstreamScheme::Basic) => "jwt (replaced, basic)",
+            (ClientMethod::TrustedHeader, UpstreamScheme::Bearer) => "trusted_header (with a credential)",
+            (ClientMethod::TrustedHeader, UpstreamScheme::Basic) => "trusted_header (with a credential, basic)",
         },
     }
 }
