@@ -29,6 +29,7 @@ fn served() -> BTreeMap<String, BTreeSet<String>> {
     metrics.state_problem("journal", false);
     metrics.bucket("acts", true, 0, 0);
     metrics.bucket_synced("acts", 1.0);
+    metrics.key_set("g", "i", true, 1.0);
     metrics.snapshot(1, "d");
     let text = metrics.render().unwrap();
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
