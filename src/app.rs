@@ -170,7 +170,8 @@ fn load_catalog(source: &CatalogSource) -> Result<Option<Arc<Catalog>>, Vec<Prob
 pub fn start(config: &Config, base: PathBuf, log: Option<LogOut>) -> Result<Running, Vec<Problem>> {
     let catalogs = catalogs(Some(config))?;
     machine::make_folders(config)?;
-    let live = Arc::new(Live::by(Snapshot::empty(Arc::new(Catalogs::new(catalogs))), state::clock(config)));
+    let clock = state::clock(config).map_err(|error| failed("the clock", &error))?;
+    let live = Arc::new(Live::by(Snapshot::empty(Arc::new(Catalogs::new(catalogs))), clock));
     let metrics = Metrics::new(config.metrics_apps_max).map_err(|error| failed("the metrics", &error))?;
     let readiness = Readiness::default();
     let shutdown = Arc::new(Shutdown::default());
@@ -337,6 +338,18 @@ impl Running {
     }
 }
 
+/// A pod's containers share loopback: an app beside the gate is as believed there as the proxy is.
+fn loopback_fronts(config: &Config) -> impl Iterator<Item = String> {
+    use crate::authz::identity::trusted_header::Front;
+    let is_loopback = |front: &Front| matches!(front, Front::Range(range) if range.is_loopback());
+    let believes = move |gate: &&crate::config::model::Gate| {
+        gate.identify.trusted_header.as_ref().is_some_and(|fronts| fronts.from.iter().any(is_loopback))
+    };
+    config.gates.iter().filter(believes).map(|gate| {
+        format!("gate {}: `trusted_header` from loopback is unsound where apps run beside the gate: they can say they are anybody", gate.name)
+    })
+}
+
 /// What the configuration gives up, said at start-up and on `/readyz` for as long as it runs.
 pub fn warnings(config: &Config) -> Warnings {
     let mut unsound = Vec::new();
@@ -351,6 +364,7 @@ pub fn warnings(config: &Config) -> Warnings {
         say(gate.channel_types_prefix, "channel_types: prefix", "channels are shared: the product renames their ids");
     }
     unsound.extend(bare_tokens(config));
+    unsound.extend(loopback_fronts(config));
     unsound.extend(config.bucket.as_ref().filter(|bucket| bucket.is_in_the_clear()).map(|_| {
         "overrides: the bucket is reached in the clear: whoever is on the way can take acts back; write `tls`"
             .to_owned()

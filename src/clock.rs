@@ -1,6 +1,7 @@
-//! The time that requests are judged by. It never runs backwards, so that what has ended stays ended (law 2); and where the
-//! system's clock is set forward by more than [`STEP_MAX_MS`], what gives by the clock waits for as long as really passed:
-//! no revocation ends early, and no grant begins, because a clock was set wrong.
+//! The time that requests are judged by. It never runs backwards nor stands still, so that what has ended stays ended and what
+//! is to end does (law 2), whatever the system's clock is set back to; and where that is set forward by more than
+//! [`STEP_MAX_MS`], what gives by the clock waits for as long as really passed: no revocation ends early, and no grant
+//! begins, because a clock was set wrong.
 //!
 //! How long really passed the kernel counts, from when it booted, sleep included, whatever the clock says. Where there is a
 //! state folder both are kept in it, for a start that follows.
@@ -8,6 +9,7 @@
 mod kept;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::authz::now::Now;
@@ -29,6 +31,8 @@ pub struct Clock {
     booted_at_ms: AtomicI64,
     /// The clock was not set when this was told.
     is_unset: AtomicBool,
+    /// Held while it is measured: an older look must not be told over a newer one.
+    measuring: Mutex<()>,
     /// For tests: so much more time passed, and so far was the clock set.
     passed_ms: AtomicI64,
     set_ms: AtomicI64,
@@ -42,12 +46,15 @@ impl Clock {
 
     fn started(wall_ms: i64, since_boot_ms: i64, kept: Option<&Kept>) -> Self {
         let of_this_boot = kept.filter(|kept| kept.boot.is_some() && kept.boot == kept::boot());
-        let booted_at_ms = of_this_boot.map_or(wall_ms.saturating_sub(since_boot_ms), |kept| kept.booted_at_ms);
+        // A clock that was set back is believed by a start, but for what had ended.
+        let by_wall_ms = wall_ms.saturating_sub(since_boot_ms);
+        let booted_at_ms = of_this_boot.map_or(by_wall_ms, |kept| kept.booted_at_ms.min(by_wall_ms));
         let clock = Self {
             latest_ms: AtomicI64::new(kept.map_or(wall_ms, |kept| kept.latest_ms.max(wall_ms))),
             behind_ms: AtomicI64::new(0),
             booted_at_ms: AtomicI64::new(booted_at_ms),
             is_unset: AtomicBool::new(booted_at_ms.saturating_add(since_boot_ms) < SET_SINCE_MS),
+            measuring: Mutex::new(()),
             passed_ms: AtomicI64::new(0),
             set_ms: AtomicI64::new(0),
         };
@@ -59,7 +66,8 @@ impl Clock {
     #[inline]
     pub fn now(&self) -> Now {
         let wall_ms = self.wall_ms();
-        let latest_ms = self.latest_ms.load(Ordering::Relaxed);
+        // Before the lag: who sees a new time sees the lag that was told with it.
+        let latest_ms = self.latest_ms.load(Ordering::Acquire);
         let ms = if wall_ms > latest_ms { self.advance(wall_ms, latest_ms) } else { latest_ms };
         Now { ms, behind_ms: self.behind_ms.load(Ordering::Relaxed) }
     }
@@ -70,13 +78,14 @@ impl Clock {
         if wall_ms.saturating_sub(latest_ms) > STEP_MAX_MS {
             self.measure();
         }
-        self.latest_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms)
+        self.latest_ms.fetch_max(wall_ms, Ordering::AcqRel).max(wall_ms)
     }
 
     /// Compares the clock with the time that passed. To be called now and then, so that steps that are each a small one are
     /// seen too, and the lag is right again once a clock that was set forward is set back.
     #[cold]
     pub fn measure(&self) -> Now {
+        let _measuring = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
         self.measure_at(self.wall_ms(), since_boot_ms().saturating_add(self.passed_ms.load(Ordering::Relaxed)))
     }
 
@@ -84,10 +93,10 @@ impl Clock {
         if wall_ms >= SET_SINCE_MS && self.is_unset.swap(false, Ordering::Relaxed) {
             self.booted_at_ms.store(wall_ms.saturating_sub(since_boot_ms), Ordering::Relaxed);
         }
-        let ms = self.latest_ms.load(Ordering::Relaxed).max(wall_ms);
         let passed_ms = self.booted_at_ms.load(Ordering::Relaxed).saturating_add(since_boot_ms);
+        let ms = self.latest_ms.load(Ordering::Relaxed).max(wall_ms).max(passed_ms);
         let behind_ms = Some(ms.saturating_sub(passed_ms)).filter(|behind| *behind > STEP_MAX_MS).unwrap_or(0);
-        // Before the time itself: who sees the new time sees at least this.
+        // Before the time itself: see `now`.
         self.behind_ms.store(behind_ms, Ordering::Relaxed);
         let ms = self.latest_ms.fetch_max(ms, Ordering::AcqRel).max(ms);
         Now { ms, behind_ms }
@@ -170,7 +179,7 @@ mod tests {
         // Set right by seconds; then, an hour later, ten hours forward.
         assert_eq!(told(&clock, &[(4_000, 0), (11 * HOUR, HOUR)]), [(4_000, 0), (11 * HOUR, 10 * HOUR)]);
         assert_eq!(told(&clock, &[(12 * HOUR, 2 * HOUR)]), [(12 * HOUR, 10 * HOUR)], "and on");
-        // Set back: it shows the latest until that was reached, and what gives goes by the time that passed.
+        // Set back: it shows the latest until as much time has passed, by which what gives goes meanwhile.
         assert_eq!(
             told(&clock, &[(3 * HOUR, 3 * HOUR), (13 * HOUR, 13 * HOUR)]),
             [(12 * HOUR, 9 * HOUR), (13 * HOUR, 0)]
@@ -187,7 +196,9 @@ mod tests {
     #[test]
     fn a_step_back_changes_nothing_and_forward_again_neither() {
         let clock = Clock::started(WALL, BOOT, None);
-        assert_eq!(told(&clock, &[(-HOUR, 0), (0, 1), (5, 5)]), [(0, 0), (0, 0), (5, 0)]);
+        assert_eq!(told(&clock, &[(-HOUR, 0), (0, 1), (5, 5)]), [(0, 0), (1, 0), (5, 0)]);
+        // What is to end ends by the time that passes, though the clock shows none.
+        assert_eq!(told(&clock, &[(-9 * HOUR, HOUR), (-8 * HOUR, 2 * HOUR)]), [(HOUR, 0), (2 * HOUR, 0)]);
     }
 
     #[test]
@@ -204,6 +215,9 @@ mod tests {
         // Set back while it was down: what ended stays ended, and what gives goes by the clock.
         let clock = Clock::started(WALL, BOOT, Some(&kept(WALL + HOUR, WALL - BOOT)));
         assert_eq!(told(&clock, &[(0, 0)]), [(HOUR, HOUR)]);
+        // Set back while it was down, where the kernel counted on: a start believes it from there on.
+        let clock = Clock::started(WALL - HOUR, BOOT, Some(&kept(WALL, WALL - BOOT)));
+        assert_eq!(told(&clock, &[(-HOUR, 0), (HOUR, 2 * HOUR)]), [(0, HOUR), (HOUR, 0)]);
         // Set forward while it was down: the kernel knows that no time passed.
         let clock = Clock::started(WALL + HOUR, BOOT, Some(&kept(WALL, WALL - BOOT)));
         assert_eq!(told(&clock, &[(HOUR, 0)]), [(HOUR, HOUR)]);

@@ -26,13 +26,15 @@ pub(super) struct Kept {
 }
 
 /// The clock, after what was kept of it.
-pub(super) fn clock(config: &Config) -> Arc<Clock> {
-    let kept = config.state.as_deref().map(|state| clock::read(&plain(state)));
-    let kept = kept.transpose().unwrap_or_else(|error| {
-        tracing::warn!(%error, "what was kept of the clock cannot be read: the system's is believed");
-        None
-    });
-    Arc::new(Clock::start(kept.flatten().as_ref()))
+///
+/// # Errors
+/// That cannot be read: what had ended might hold again.
+pub(super) fn clock(config: &Config) -> std::io::Result<Arc<Clock>> {
+    let kept = config.state.as_deref().map(|state| clock::read(&plain(state))).transpose().map_err(|error| {
+        let help = "clock.json in the state folder tells what had ended; where the system's clock is right, remove it";
+        std::io::Error::new(error.kind(), format!("{error}: {help}"))
+    })?;
+    Ok(Arc::new(Clock::start(kept.flatten().as_ref())))
 }
 
 /// Starts them, before anything is in force that they would have to be told of.

@@ -11,7 +11,6 @@ const FILE_BYTES_MAX: u64 = 1_024;
 
 /// The latest time that requests were judged by, and what tells a step of the clock from time that passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Kept {
     /// Unix time in milliseconds.
     pub latest_ms: i64,

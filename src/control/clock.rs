@@ -84,9 +84,9 @@ impl Keeper {
         self.metrics.clock_behind(behind_ms / 1_000);
         let told = (behind_ms > 0).then(|| {
             format!(
-                "the clock shows a time that is {} s ahead of what passed: so much later do revocations end and grants begin; \
-                 set the clock right, or, where it is right, stop the gate, remove clock.json from its state folder and \
-                 start it",
+                "requests are judged by a time that is {} s ahead of what passed: so much later do revocations end and grants \
+                 begin, while rights and tokens end by it. Set the clock right; where it is right, stop the gate, remove \
+                 clock.json from its state folder and start it",
                 behind_ms / 1_000
             )
         });

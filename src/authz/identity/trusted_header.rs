@@ -55,6 +55,11 @@ impl AddressRange {
         is_plain.then_some(range)
     }
 
+    /// Whether whatever runs beside the gate is in it.
+    pub fn is_loopback(&self) -> bool {
+        self.network.is_loopback()
+    }
+
     /// Everybody is no proxy of somebody's.
     pub fn is_everybody(&self) -> bool {
         self.bits == 0

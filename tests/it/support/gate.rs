@@ -203,12 +203,20 @@ impl Gate {
 
     /// Starts it from what is in its folder, ready or not.
     pub fn run(&mut self) {
+        self.running = Some(self.started().unwrap_or_else(|problems| panic!("{problems:#?}")));
+    }
+
+    /// Why it does not start from what is in its folder.
+    pub fn refuses_to_start(&self) -> String {
+        let Err(problems) = self.started() else { panic!("it starts") };
+        format!("{problems:?}")
+    }
+
+    fn started(&self) -> Result<Running, Vec<scopegate::problem::Problem>> {
         let path = self.folder.path().join("scopegate.yaml");
         let known = |name: &str| scopegate::authz::catalog::builtin::catalog(name).is_some();
         let config = config::load(&path, &known).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let started = app::start(&config, self.folder.path().to_owned(), Some(Box::new(self.log.clone())));
-        let running = started.unwrap_or_else(|problems| panic!("{problems:#?}"));
-        self.running = Some(running);
+        app::start(&config, self.folder.path().to_owned(), Some(Box::new(self.log.clone())))
     }
 
     /// For tests that end it themselves.

@@ -132,8 +132,11 @@ fn what_is_known_of_the_clock_outlives_a_restart() {
     gate.passes(&read("PROJ-1"));
     gate.refuses(&edit("PROJ-1"), "scope_revoked");
     gate.take().stop();
-    // What cannot be read tells nothing.
+    // What cannot be read might tell of something that ended: somebody must say that nothing did.
     std::fs::write(gate.path("state/clock.json"), "{").expect("it is written");
+    let refused = gate.refuses_to_start();
+    assert!(refused.contains("clock.json") && refused.contains("remove it"), "{refused}");
+    std::fs::remove_file(gate.path("state/clock.json")).expect("it goes");
     gate.restart();
     gate.passes(&edit("PROJ-1"));
 }
