@@ -29,9 +29,15 @@ impl Seen {
         self.digest
     }
 
+    /// Nothing of it stays in memory that is used for something else later.
+    fn forget(&mut self) {
+        self.value.fill(0);
+        self.value.clear();
+    }
+
     #[cold]
     fn look_at(&mut self, value: &HeaderValue) {
-        self.value.clear();
+        self.forget();
         self.digest = match token::shown(value) {
             token::Shown::Token(token) if value.len() <= SEEN_BYTES_MAX => Some(TokenDigest(gate_key::digest(token))),
             _ => None,
@@ -39,6 +45,12 @@ impl Seen {
         if self.digest.is_some() {
             self.value.extend_from_slice(value.as_bytes());
         }
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 

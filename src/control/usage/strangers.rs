@@ -38,8 +38,7 @@ const ADD_USED: &str =
   DO UPDATE SET requests = requests + excluded.requests";
 
 /// Least wanted first.
-const LEAST: &str =
-    "SELECT gate, tenant, fingerprint FROM strangers ORDER BY requests, last_ms, gate, tenant, fingerprint LIMIT ?1";
+const LEAST: &str = "SELECT gate, tenant, fingerprint FROM strangers ORDER BY requests - refused, last_ms, gate, tenant, fingerprint LIMIT ?1";
 
 const LEAST_USED: &str = "DELETE FROM strangers_used WHERE gate = ?1 AND tenant = ?2 AND fingerprint = ?3 AND operation NOT IN
   (SELECT operation FROM strangers_used WHERE gate = ?1 AND tenant = ?2 AND fingerprint = ?3 ORDER BY requests DESC, operation LIMIT ?4)";

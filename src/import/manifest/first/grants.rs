@@ -119,7 +119,7 @@ impl Draft {
         if !app && !user {
             return;
         }
-        let while_installing = actors.manifest == ManifestKind::Connect && name == ADMIN;
+        let while_installing = actors.manifest != ManifestKind::Slack && name == ADMIN;
         if while_installing && (settings.tenant.is_none() || settings.installed_at_ms.is_none()) {
             let why = "needed while it is installed: --tenant and --installed-at grant it for the day after that";
             return leave(both, why.to_owned(), None);

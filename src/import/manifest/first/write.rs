@@ -137,7 +137,7 @@ fn actors(app: bool, user: bool) -> &'static str {
 /// Whoever holds ADMIN holds all else by it, and loses that with it.
 fn admin(out: &mut String, first: &First) -> std::fmt::Result {
     let is_limited = first.lines.iter().any(|line| line.while_installing);
-    let is_left_out = first.kind == "connect" && first.left_out.iter().any(|left| left.scope == "ADMIN");
+    let is_left_out = first.left_out.iter().any(|left| left.scope == "ADMIN");
     if !is_limited && !is_left_out {
         return Ok(());
     }
