@@ -100,6 +100,8 @@ impl From<BadRequest> for Box<NotIdentified> {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Authorization,
+    /// In `Authorization`, as the password of Basic.
+    Password,
     Query,
     Form,
     /// Where it cannot be taken out: in JSON, or in a multipart body.
@@ -357,6 +359,11 @@ impl<'p> Evidence<'_, '_, 'p> {
         let digest = gate_key::digest(secret);
         let Some(credential) = self.credentials.by_digest.get(&TokenDigest(digest)) else {
             self.outcome.unknown = true;
+            // An issuer's token is verified in one place. In another it must not become a token that nobody knows, or who
+            // is known by it could choose to be a stranger.
+            if !matches!(place, Place::Authorization) && !self.gate.identify.jwt.is_empty() && jwt::may_be_one(secret) {
+                self.outcome.failed = true;
+            }
             // A gate key is worth nothing upstream, so there is nothing to observe about one.
             self.outcome.unknown_digest = (!gate_key::has_form(secret)).then_some(digest);
             return;
@@ -392,7 +399,7 @@ impl<'p> Evidence<'_, '_, 'p> {
     /// The user and password of Basic.
     fn basic(&mut self, credential: &[u8]) {
         match token::password(credential, &mut [0; token::BASIC_MAX]) {
-            Some(password) => self.token(password, Place::Authorization),
+            Some(password) => self.token(password, Place::Password),
             None => self.outcome.failed = true,
         }
     }
@@ -447,6 +454,12 @@ impl<'p> Evidence<'_, '_, 'p> {
                 let why = "the credential in the request is another app's than the one it is said to come from";
                 return Err(NotIdentified::because(Reason::Unidentified, why));
             }
+            (Some(known), Some((_, said)))
+                if are_two_users(self.claims.map_or(known.user.as_ref(), |one| one.user()), said) =>
+            {
+                let why = "the credential in the request names another user than the one it is said to come from";
+                return Err(NotIdentified::because(Reason::Unidentified, why));
+            }
             // What goes upstream decides who calls.
             (Some(known), _) => (known, self.claims),
             (None, Some((added, claims))) => (added, Some(claims)),
@@ -471,10 +484,15 @@ impl<'p> Evidence<'_, '_, 'p> {
     }
 }
 
+/// Whether a credential names one user, and who vouches for its caller another one.
+fn are_two_users(one: Option<&Arc<str>>, said: &Claims) -> bool {
+    one.zip(said.user()).is_some_and(|(one, other)| one != other)
+}
+
 impl KeyPlaces {
     fn add(&mut self, place: Place) {
         match place {
-            Place::Authorization => self.authorization = true,
+            Place::Authorization | Place::Password => self.authorization = true,
             Place::Query => self.query = true,
             // A key in JSON or multipart is refused before: taking it out would mean writing the document anew.
             Place::Form | Place::Fixed => self.form = true,

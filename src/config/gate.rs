@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::address::{Beside, is_host, upstream};
 use super::check::{Context, limits};
 use super::file::{GateMirror, GateModeMirror, LimitsMirror, ProtocolWord, TenantMirror, TenantRuleMirror, TlsMirror};
-use super::identify::{bypass, identify, tells_tenant};
+use super::identify::{bypass, identify, tells_one_of_several, tells_tenant};
 use super::links::{self, Written};
 use super::lookups::lookups;
 use super::model::{CatalogSource, Gate, Limits, Protocol, ServerTls, Tenant, Upstream};
@@ -58,7 +58,11 @@ pub fn gate(context: &Context<'_>, mirror: GateMirror, at: At) -> Option<Gate> {
         }
     }
     let shared = Shared { upstream: shared, links };
+    let rule_at = rule.as_ref().map_or(at, |rule| rule.at);
     let (tenant, tenants) = tenant_rule(context, rule?, tenants, listed, shared)?;
+    if let Some(identify) = identify.as_ref().filter(|_| tenants.len() > 1) {
+        tells_one_of_several(context, identify, rule_at);
+    }
     let lookups = lookups(context, mirror.lookups, &tenants);
     no_proxy_to_a_socket(context, via_at, &tenants);
     Some(Gate {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::address::{Beside, upstream};
 use super::check::{Context, duration};
 use super::file::{BypassWord, ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror, TrustedHeaderMirror};
-use super::model::{Bypass, Fetched, KeySource, Protocol};
+use super::model::{Bypass, Fetched, KeySource, Protocol, UpstreamAddress};
 use super::outbound::tls_beside;
 use crate::authz::gate::Identify;
 use crate::authz::identity::claims::{ClaimName, ClaimNames};
@@ -259,6 +259,11 @@ fn key_source(context: &Context<'_>, written: Spanned<KeysMirror>) -> Option<Key
             let beside = Beside { host: None, tls: tls.as_ref(), protocol: Protocol::Auto, folder: context.folder };
             let refused = |(message, help): (String, &str)| context.error(tls_at.unwrap_or(url.at), message, help);
             let from = upstream(origin, beside).map_err(refused).ok()?;
+            if from.tls.is_none() && !is_here(&from.address) {
+                let message = "the keys are fetched in the clear: whoever is on the way could sign for anybody";
+                context.error(url.at, message, "write an https:// address, or a `file`");
+                return None;
+            }
             Some(KeySource::Fetched(Fetched {
                 from,
                 path: path.to_owned(),
@@ -271,6 +276,16 @@ fn key_source(context: &Context<'_>, written: Spanned<KeysMirror>) -> Option<Key
             context.error(file.at().unwrap_or(at), "`keys` has `url` and `file`", "keep one of them");
             None
         }
+    }
+}
+
+/// Whether nobody but this machine is on the way.
+fn is_here(address: &UpstreamAddress) -> bool {
+    match address {
+        UpstreamAddress::Tcp { host, .. } => {
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        UpstreamAddress::Unix(_) => true,
     }
 }
 
@@ -342,5 +357,22 @@ pub fn tells_tenant(context: &Context<'_>, identify: &Identify, by_claim: bool, 
     if by_claim && (shows_none || identify.gate_key || identify.token || identify.connect_jwt) {
         let help = "write `tenant: token` where some credentials say no tenant: then each is of the one that a policy gives it";
         context.error(at, "`tenant: claim` where a method of `identify` shows no claims", help);
+    }
+}
+
+/// Where a gate has several tenants, whoever says who calls says in which: else a token that was got in one would count in
+/// whichever the request names.
+pub fn tells_one_of_several(context: &Context<'_>, identify: &Identify, at: At) {
+    if let Some(issuer) = identify.jwt.iter().find(|issuer| issuer.claims.tenant.is_none()) {
+        let help = "write `claims: {tenant: ...}` in its `jwt`, or a gate for each tenant with an audience of its own";
+        context.error(
+            at,
+            format!("of several tenants no claim of `{}` names the one that it is for", issuer.name),
+            help,
+        );
+    }
+    if identify.trusted_header.as_ref().is_some_and(|fronts| fronts.tenant.is_none()) {
+        let help = "write `tenant: x-tenant` in its `trusted_header`, or a gate for each tenant";
+        context.error(at, "of several tenants no field from the proxies names the one that is meant", help);
     }
 }

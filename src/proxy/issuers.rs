@@ -39,6 +39,8 @@ pub struct Keys {
     number: AtomicU64,
     /// Unix time in milliseconds; from then on the set does not count.
     until_ms: AtomicI64,
+    /// Unix time in milliseconds at which the set was what the issuer publishes.
+    had_ms: AtomicI64,
     progress: watch::Sender<Progress>,
     /// `None`: it is never fetched.
     cool_down: Option<Duration>,
@@ -59,7 +61,7 @@ impl Keys {
     /// Of a file: there is a set from the start.
     pub fn of_file(set: KeySet) -> Arc<Self> {
         let keys = Self::empty(None, 0);
-        keys.replace(set, i64::MAX);
+        keys.replace(set, i64::MAX, i64::MAX);
         Arc::new(keys)
     }
 
@@ -70,12 +72,13 @@ impl Keys {
 
     fn empty(cool_down: Option<Duration>, asked: u64) -> Self {
         let (set, number, until_ms) = (ArcSwapOption::empty(), AtomicU64::new(0), AtomicI64::new(i64::MIN));
+        let had_ms = AtomicI64::new(i64::MIN);
         let progress = watch::Sender::new(Progress { asked, done: 0, next: Instant::now() });
-        Self { set, number, until_ms, progress, cool_down }
+        Self { set, number, until_ms, had_ms, progress, cool_down }
     }
 
-    /// Puts a set in the place of the one that counted.
-    pub fn replace(&self, set: KeySet, until_ms: i64) {
+    /// Puts a set in the place of the one that counted. `had_ms`: when it was asked for.
+    pub fn replace(&self, set: KeySet, had_ms: i64, until_ms: i64) {
         // One that says the same ends no token's being known.
         let is_same = self.set.load().as_deref() == Some(&set);
         if !is_same {
@@ -83,6 +86,7 @@ impl Keys {
             // After the set: who reads the new number reads the new set.
             self.number.fetch_add(1, Ordering::SeqCst);
         }
+        self.had_ms.store(had_ms, Ordering::SeqCst);
         self.until_ms.store(until_ms, Ordering::SeqCst);
     }
 
@@ -227,7 +231,12 @@ impl Issuers {
         match jwt::see(token, &self.issuers, set, now_ms) {
             Seen::NotOurs => Look::Told(Bearer::Opaque),
             Seen::Failed => Look::Told(Bearer::Failed),
-            Seen::KeyUnknown(index) => Look::Lacks(index, Bearer::Failed),
+            // A key that came after the set was last had may be its own: "no" would be said of what nobody asked for.
+            Seen::KeyUnknown(index, made_ms) => {
+                let had_ms = self.keys.get(index).map_or(i64::MIN, |keys| keys.had_ms.load(Ordering::SeqCst));
+                let is_told = made_ms.is_none_or(|made| made <= had_ms);
+                Look::Lacks(index, if is_told { Bearer::Failed } else { Bearer::Unresolved })
+            }
             Seen::NoKeys(index) => Look::Lacks(index, Bearer::Unresolved),
             Seen::Proven(by, claims) => {
                 let claims = Arc::new(claims);

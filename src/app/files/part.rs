@@ -73,7 +73,7 @@ impl Part {
                 let roots = roots_in(paths, contents, false)?;
                 asking.replace(roots).map_err(|error| problem(paths, 0, error.to_string(), ""))?;
             }
-            Kind::Keys { keys } => keys.replace(keys_in(paths, contents)?, i64::MAX),
+            Kind::Keys { keys } => keys.replace(keys_in(paths, contents)?, i64::MAX, i64::MAX),
             Kind::Authorization { shown, scheme } => match header_in(paths, contents, *scheme) {
                 Ok(value) => shown.replace(Some(value)),
                 Err(problem) => {

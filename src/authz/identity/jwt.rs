@@ -37,8 +37,9 @@ pub enum Seen {
     NotOurs,
     /// It proves nothing.
     Failed,
-    /// All of it is right, as far as that can be told without its key: this issuer's set has none of that name.
-    KeyUnknown(usize),
+    /// All of it is right, as far as that can be told without its key: this issuer's set has none of that name. With when it
+    /// says that it was made, in Unix milliseconds.
+    KeyUnknown(usize, Option<i64>),
     /// The same, and there is no set of this issuer.
     NoKeys(usize),
     Proven(usize, Claims),
@@ -94,7 +95,10 @@ fn read(
     check_audience(members, &issuer.audiences)?;
     let said = Claims::read(&issuer.claims, &issuer.name, &claims, until_ms)?;
     let Some(keys) = keys(index) else { return Ok(Seen::NoKeys(index)) };
-    let Some(key) = keys.find(algorithm, key_id) else { return Ok(Seen::KeyUnknown(index)) };
+    let Some(key) = keys.find(algorithm, key_id) else {
+        let made_ms = seconds(members, "iat")?.and_then(|made| i64::try_from(made.saturating_mul(1000)).ok());
+        return Ok(Seen::KeyUnknown(index, made_ms));
+    };
     if !key.verifies(signed.as_bytes(), &signature) {
         return Err(Unreadable);
     }

@@ -38,6 +38,7 @@ pub async fn tend(keys: Arc<Keys>, source: Source, from: Upstream, live: Arc<Liv
     let mut progress = keys.progress.subscribe();
     let mut retry = RETRY.min(source.cool_down);
     loop {
+        let asked_ms = live.now_ms();
         let fetched = match tokio::time::timeout(TIMEOUT, fetch(&source, &from, &live)).await {
             Ok(fetched) => fetched,
             Err(_) => Err("did not answer in time".to_owned()),
@@ -46,7 +47,7 @@ pub async fn tend(keys: Arc<Keys>, source: Source, from: Upstream, live: Arc<Liv
             Ok(set) => {
                 retry = RETRY.min(source.cool_down);
                 let age = i64::try_from(source.max_age.as_millis()).unwrap_or(i64::MAX);
-                keys.replace(set, live.now_ms().saturating_add(age));
+                keys.replace(set, asked_ms, live.now_ms().saturating_add(age));
                 sink(Ok(()));
                 source.refresh
             }

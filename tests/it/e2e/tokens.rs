@@ -148,6 +148,21 @@ fn a_key_that_is_new_is_fetched_once_and_one_that_goes_proves_nothing_any_more()
     gate.passes(&ask(&fresh));
 }
 
+/// Else an app that is suspended would be a stranger, whom a gate under `observe` passes, by showing its token elsewhere.
+#[test]
+fn an_issuers_token_is_none_of_a_strangers_wherever_it_stands() {
+    use base64::Engine as _;
+    let key = SigningKey::new("one");
+    let until = scopegate::acts::text::time_text(scopegate::clock::unix_ms() + 86_400_000);
+    let gate = setup("{file: jwks.json}").file("jwks.json", &jwks(&[&key])).top("state", "state");
+    let gate = gate.gate("mode", &format!("{{observe: {{until: {until}}}}}")).start();
+    let token = key.token(&claims(json!({})));
+    gate.passes(&ask(&token));
+    gate.passes(&ask("of-a-stranger"));
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("x:{token}"));
+    gate.refuses(&Ask::get(ISSUE).with("authorization", &format!("Basic {basic}")), "unidentified");
+}
+
 #[test]
 fn a_flood_of_unknown_keys_is_one_fetch_in_a_cool_down() {
     let key = SigningKey::new("one");
@@ -155,8 +170,12 @@ fn a_flood_of_unknown_keys_is_one_fetch_in_a_cool_down() {
     let gate = setup(&published.keys(", cool_down: 1h")).start();
     for number in 0..200 {
         let header = json!({"alg": "ES256", "kid": format!("random-{number}")});
-        let answer = gate.ask(&ask(&key.token_with(&header, &claims(json!({})))));
-        assert_eq!(answer.reason(), Some("unidentified"));
+        let with = |iat: u64| key.token_with(&header, &claims(json!({"iat": iat})));
+        let now_s = u64::try_from(scopegate::clock::unix_ms() / 1000).expect("a time");
+        gate.refuses(&ask(&with(now_s - 3_600)), "unidentified");
+        // The key may have come since the set was had: that is no reason to take the caller's token for dead.
+        let answer = gate.refuses(&ask(&with(now_s + 20)), "identity_unresolved");
+        assert_eq!(answer.status, 503);
     }
     assert_eq!(published.fetches(), 1, "the one at the start");
     gate.passes(&ask(&key.token(&claims(json!({})))));

@@ -292,7 +292,7 @@ fn no_header_leads_to_another_key_or_none() {
     let twice = token_of("ES256", r#"{"alg":"none","alg":"ES256","kid":"e"}"#, &claims().to_string());
     assert_eq!(seen(&twice), Seen::Failed);
     for kid in ["r", "d", "../e", "E", "e ", "' or 1", "/dev/null", ""] {
-        assert_eq!(seen(&good(json!({"alg": "ES256", "kid": kid}))), Seen::KeyUnknown(0), "{kid}");
+        assert_eq!(seen(&good(json!({"alg": "ES256", "kid": kid}))), Seen::KeyUnknown(0, Some(NOW_MS)), "{kid}");
     }
     for typ in ["JWT", "jwt", "at+JWT", "application/at+jwt"] {
         proven(seen(&good(json!({"alg": "ES256", "kid": "e", "typ": typ}))));
@@ -304,7 +304,7 @@ fn no_header_leads_to_another_key_or_none() {
     let two = Arc::new(set(&[one, other]).unwrap());
     let nameless = good(json!({"alg": "ES256"}));
     let seen = see(nameless.as_bytes(), &[issuer()], |_| Some(Arc::clone(&two)), NOW_MS);
-    assert_eq!(seen, Seen::KeyUnknown(0));
+    assert_eq!(seen, Seen::KeyUnknown(0, Some(NOW_MS)));
 }
 
 /// The classic confusion: a public key, whose text everybody has, as the secret of an HMAC.
