@@ -21,6 +21,7 @@ class Checks:
         self.sdk = sdk
         self.gates, self.unready, self.keys = world["gates"], world["unready"], world["keys"]
         self.origin, self.secret, self.never = world["origin"], world["secret"], world["never"]
+        self.issuer = world["issuer"]
         self._health, self._unready_health = world["health"], world["unready_health"]
         self._policy, self._vendor = Path(world["policy"]), world["vendor"]
         self._failed = 0

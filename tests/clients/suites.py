@@ -40,6 +40,8 @@ class Suite:
     sdk: str
     product: str
     script: str
+    # Whether it reaches the hosts for files: of no request at all nothing is shown.
+    fetches: bool = True
 
 
 SUITES = [
@@ -48,6 +50,8 @@ SUITES = [
     Suite("jira", "jira", "with_jira.py"),
     Suite("atlassian-python-api", "jira", "with_atlassian_python_api.py"),
     Suite("jira.js", "jira", "with_jira_js.mjs"),
+    Suite("PyJWT", "jira", "with_pyjwt.py", fetches=False),
+    Suite("jose", "jira", "with_jose.mjs", fetches=False),
     Suite("atlassian-python-api:confluence", "confluence", "with_atlassian_python_api_confluence.py"),
     Suite("confluence.js", "confluence", "with_confluence_js.mjs"),
     Suite("atlassian-python-api:bitbucket", "bitbucket", "with_atlassian_python_api_bitbucket.py"),
@@ -64,6 +68,7 @@ REAL = {
         "reader": "real-reader",
         "scribe": "real-scribe",
         "scribe_dana": "real-scribe-dana",
+        "portal": "real-portal",
     },
     "slack": {"bot": "xoxb-real-bot", "dana": "xoxp-real-dana"},
     "confluence": {
@@ -89,6 +94,8 @@ MEDIA_HOSTS = {
     "confluence": "api.media.atlassian.com",
     "bitbucket": "bbuseruploads.s3.amazonaws.com",
 }
+# Products before which a gate takes the tokens of an identity provider.
+WITH_ISSUER = ("jira",)
 # Products whose scripts reach a host for files that no catalog lists.
 WITH_FILES = ("jira", "slack")
 
@@ -157,6 +164,9 @@ class Run:
         filled |= {"ORIGIN": vendor.origin, "MEDIA_HOST": media_host, "MEDIA": f"127.0.0.1:{media.port}"}
         filled["CATALOG"] = str(HERE / "config" / f"{product}.catalog.yaml")
         secrets = REAL[product] | {"shared": SHARED_SECRET, "media.pem": listed[0].read_text()}
+        issuer = self._issuer() if product in WITH_ISSUER else {}
+        if issuer:
+            secrets["jwks.json"] = json.dumps(issuer["published"])
         gates = []
         try:
             for name, settle in (("gate", SETTLE), ("unready", NEVER_SETTLED)):
@@ -175,13 +185,14 @@ class Run:
                     "origin": vendor.origin,
                     "keys": keys,
                     "secret": SHARED_SECRET,
+                    "issuer": issuer,
                     "never": NEVER,
                 }
             )
             self._look(vendor, list(keys.values()))
-            if product in WITH_FILES:
+            if product in WITH_FILES and self.suite.fetches:
                 self._look_at_files(files)
-            if product in MEDIA_HOSTS:
+            if product in MEDIA_HOSTS and self.suite.fetches:
                 self._look_at_listed(media)
         finally:
             codes = [gate.stop() for gate in gates]
@@ -189,6 +200,11 @@ class Run:
                 host.stop()
         if any(codes):
             self._say(False, "each gate ends when it is asked to", f"exit codes {codes}")
+
+    def _issuer(self) -> dict:
+        """The keys of an identity provider."""
+        made = subprocess.run([self.built / "venv/bin/python", HERE / "issuer.py"], check=True, capture_output=True)
+        return json.loads(made.stdout)
 
     def _script(self, world: dict):
         script = HERE / self.suite.script
