@@ -13,6 +13,7 @@ pub mod query;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -48,17 +49,18 @@ pub struct RequestView<'a> {
     /// As the caller wrote it beside the host.
     pub port: Option<&'a str>,
     received: &'a str,
-    shown_ms: Option<i64>,
-    token: Option<TokenDigest>,
-    /// What was made of its evidence before it is judged; `None` for nearly all, of which nothing was.
+    token: Option<Arc<TokenDigest>>,
+    /// What is known of its evidence before it is judged; `None` for nearly all, of which nothing is.
     verified: Option<Box<Verified>>,
     /// The path ends in a pair of commits, with a control character between them.
     pair: bool,
 }
 
-/// What was made of a request's evidence.
+/// What is known of a request's evidence.
 #[derive(Default)]
 struct Verified {
+    /// When it was shown, where it is judged later.
+    shown_ms: Option<i64>,
     bearer: Bearer,
     vouched: Vouched,
 }
@@ -113,7 +115,6 @@ impl<'a> RequestView<'a> {
             host,
             port,
             received: target.as_str(),
-            shown_ms: None,
             token: None,
             verified: None,
             pair,
@@ -128,17 +129,18 @@ impl<'a> RequestView<'a> {
     /// The digest of the token in `Authorization`, where it was told before.
     #[inline]
     pub fn token(&self) -> Option<TokenDigest> {
-        self.token
+        self.token.as_deref().copied()
     }
 
     /// The same request, whose credential was shown at this Unix time in milliseconds and is judged later.
-    pub fn shown_at(self, shown_ms: i64) -> Self {
-        Self { shown_ms: Some(shown_ms), ..self }
+    pub fn shown_at(mut self, shown_ms: i64) -> Self {
+        self.verified.get_or_insert_default().shown_ms = Some(shown_ms);
+        self
     }
 
     /// When the credential was shown, of a request that is judged at `now_ms`.
     pub fn shown_ms(&self, now_ms: i64) -> i64 {
-        self.shown_ms.unwrap_or(now_ms)
+        self.verified.as_ref().and_then(|verified| verified.shown_ms).unwrap_or(now_ms)
     }
 
     /// The same request, with what was made of the token in `Authorization`.
@@ -217,8 +219,7 @@ impl<'a> RequestView<'a> {
             host: Cow::Borrowed(&self.host),
             port: self.port,
             received: target,
-            shown_ms: self.shown_ms,
-            token: self.token,
+            token: self.token.clone(),
             verified: None,
             pair,
         })

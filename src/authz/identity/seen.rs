@@ -3,6 +3,8 @@
 //! It hangs on nothing but the bytes of `Authorization`, which are compared whole; who may do what with it is judged for
 //! each request.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use super::{gate_key, token};
@@ -15,18 +17,18 @@ pub const SEEN_BYTES_MAX: usize = 4096;
 #[derive(Default)]
 pub struct Seen {
     value: Vec<u8>,
-    /// `None`: it is no token, nor a gate key.
-    digest: Option<TokenDigest>,
+    /// `None`: it is no token, nor a gate key. Shared: every request has room for it, and waits with it.
+    digest: Option<Arc<TokenDigest>>,
 }
 
 impl Seen {
     /// The digest of the token in a value of `Authorization`. `None`: there is none in it, or it is very long.
     #[inline]
-    pub fn digest_of(&mut self, value: &HeaderValue) -> Option<TokenDigest> {
+    pub fn digest_of(&mut self, value: &HeaderValue) -> Option<Arc<TokenDigest>> {
         if self.value.is_empty() || self.value != value.as_bytes() {
             self.look_at(value);
         }
-        self.digest
+        self.digest.clone()
     }
 
     /// Nothing of it stays in memory that is used for something else later.
@@ -39,7 +41,9 @@ impl Seen {
     fn look_at(&mut self, value: &HeaderValue) {
         self.forget();
         self.digest = match token::shown(value) {
-            token::Shown::Token(token) if value.len() <= SEEN_BYTES_MAX => Some(TokenDigest(gate_key::digest(token))),
+            token::Shown::Token(token) if value.len() <= SEEN_BYTES_MAX => {
+                Some(Arc::new(TokenDigest(gate_key::digest(token))))
+            }
             _ => None,
         };
         if self.digest.is_some() {
