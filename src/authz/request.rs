@@ -121,7 +121,7 @@ impl<'a> RequestView<'a> {
         })
     }
 
-    /// The same request, whose token in `Authorization` was told before: see [`Seen`](super::identity::seen::Seen).
+    /// The same request, whose token in `Authorization` was told before: see [`Seen`].
     pub fn with_token(self, seen: &mut Seen) -> Self {
         Self { token: self.authorization.and_then(|value| seen.digest_of(value)), ..self }
     }
