@@ -105,16 +105,21 @@ fn read(
     Ok(Seen::Proven(index, said))
 }
 
-/// Only `alg`, `kid` and `typ`: whatever else stands there asks for something that is not done here.
+/// Only `alg`, `kid` and `typ`: whatever else stands there asks for something that is not done here. A thumbprint of the key's
+/// certificate (RFC 7515 §4.1.7) asks for nothing where the key is named: Microsoft's tokens have both.
 fn check_header<'h>(header: &'h Object<'_>) -> Result<(Algorithm, Option<&'h str>), Unreadable> {
-    let (mut algorithm, mut key_id) = (None, None);
+    let (mut algorithm, mut key_id, mut is_printed) = (None, None, false);
     for (name, value) in header.iter() {
         match (name, value) {
             ("alg", Value::Text(name)) => algorithm = Some(Algorithm::named(name).ok_or(Unreadable)?),
             ("kid", Value::Text(id)) => key_id = Some(&**id),
             ("typ", Value::Text(kind)) if is_access_token(kind) => {}
+            ("x5t" | "x5t#S256", Value::Text(_)) => is_printed = true,
             _ => return Err(Unreadable),
         }
+    }
+    if is_printed && key_id.is_none() {
+        return Err(Unreadable);
     }
     Ok((algorithm.ok_or(Unreadable)?, key_id))
 }

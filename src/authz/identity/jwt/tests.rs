@@ -274,7 +274,8 @@ fn no_header_leads_to_another_key_or_none() {
         json!({"alg": "ES256", "kid": "e", "jku": "https://mallory.example.com/jwks.json"}),
         json!({"alg": "ES256", "kid": "e", "x5u": "https://mallory.example.com/x"}),
         json!({"alg": "ES256", "kid": "e", "x5c": ["MII"]}),
-        json!({"alg": "ES256", "kid": "e", "x5t": "AAAA"}),
+        json!({"alg": "ES256", "x5t": "AAAA"}),
+        json!({"alg": "ES256", "kid": "e", "x5t": ["AAAA"]}),
         json!({"alg": "ES256", "kid": "e", "crit": ["exp"]}),
         json!({"alg": "ES256", "kid": "e", "crit": []}),
         json!({"alg": "ES256", "kid": "e", "b64": false}),
@@ -297,6 +298,9 @@ fn no_header_leads_to_another_key_or_none() {
     for typ in ["JWT", "jwt", "at+JWT", "application/at+jwt"] {
         proven(seen(&good(json!({"alg": "ES256", "kid": "e", "typ": typ}))));
     }
+    // What names the certificate of the key that is named anyway.
+    proven(seen(&good(json!({"typ": "JWT", "alg": "ES256", "x5t": "nOo3", "kid": "e"}))));
+    proven(seen(&good(json!({"alg": "ES256", "x5t#S256": "nOo3", "kid": "e"}))));
     // One key of the algorithm is meant without being named; of two, none.
     proven(seen(&good(json!({"alg": "ES256"}))));
     let (mut other, one) = (ec_jwk(), ec_jwk());
