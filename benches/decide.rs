@@ -19,13 +19,17 @@ mod issuer;
 use std::hint::black_box;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use estate::{Estate, NOW_MS, Size, head, token};
+use hmac::{Hmac, Mac as _};
 use http::request::Parts;
 use scopegate::authz::identity::seen::Seen;
 use scopegate::authz::looked_up::LookedUp;
 use scopegate::authz::request::{BodyFacts, Facts, RequestView, parse_body};
 use scopegate::authz::{decide, wanted};
 use scopegate::proxy::issuers::Issuers;
+use sha2::{Digest as _, Sha256};
 
 /// How many calls one timing covers: long against the clock, short against a time slice.
 const BATCH: u32 = 256;
@@ -173,6 +177,19 @@ fn known_token<'e>(estate: &'e Estate, signed: &issuer::Signed, head: &'e Parts)
     }
 }
 
+/// What a Connect app signs over one request: method, path and query, for three minutes.
+fn connect_jwt(app: usize, secret: &str) -> String {
+    let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let qsh: String =
+        Sha256::digest("GET&/rest/api/3/issue/PROJ-1&").iter().map(|byte| format!("{byte:02x}")).collect();
+    let (now_s, header) = (NOW_MS / 1000, r#"{"typ":"JWT","alg":"HS256"}"#);
+    let claims = format!(r#"{{"iss":"key-{app}","iat":{now_s},"exp":{},"qsh":"{qsh}"}}"#, now_s + 180);
+    let signed = format!("{}.{}", encoded(header.as_bytes()), encoded(claims.as_bytes()));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    mac.update(signed.as_bytes());
+    format!("{signed}.{}", encoded(&mac.finalize().into_bytes()))
+}
+
 fn first_sight<'e>(estate: &'e Estate, signed: &'e issuer::Signed, head: &'e Parts) -> impl FnMut() -> bool + 'e {
     // A worker that has seen nothing.
     move || told_and_decided(estate, &signed.issuers(&estate.gate), head)
@@ -216,7 +233,16 @@ fn main() {
     let history = head("GET", "/api/conversations.history?channel=C0HELP00&limit=100", &token("slack", 7), None);
     let (clients, signed) = (Estate::of_clients(issuer::issuer(), small), issuer::Signed::new(7));
     let (by_rsa, by_curve) = (get_by(&signed.rs256), get_by(&signed.es256));
+    const SECRET: &str = "the shared secret of this installation";
+    let connect = Estate::of_connect(SECRET, small);
+    let mut by_connect = get_issue(7);
+    let value = format!("JWT {}", connect_jwt(7, SECRET)).parse().expect("a value");
+    by_connect.headers.insert("authorization", value);
     let mut cases = vec![
+        Case::warm(
+            "a Connect JWT: verified with its qsh, and Jira GET issue decided",
+            judged_first(&connect, &by_connect, None, true),
+        ),
         Case::warm(
             "a token verified before: told, and Jira GET issue decided",
             known_token(&clients, &signed, &by_rsa),

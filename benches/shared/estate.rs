@@ -21,6 +21,7 @@ use scopegate::authz::catalog::builtin;
 use scopegate::authz::gate::{GateRules, Identify, TenantRule};
 use scopegate::authz::identity::jwt::Issuer;
 use scopegate::authz::policy::compile::Catalogs;
+use scopegate::authz::policy::credentials::Secret;
 use scopegate::authz::policy::file::Origin;
 use scopegate::authz::policy::link::Secrets;
 use scopegate::authz::policy::store::{Change, Content, Store};
@@ -192,6 +193,24 @@ impl Estate {
         let snapshot = store.snapshot(&Secrets::new());
         let identify = Identify { jwt: [issuer.clone()].into(), ..Identify::default() };
         let gate = GateRules { identify, ..gate("jira", &catalogs) };
+        Self { gate, snapshot, size, store }
+    }
+}
+
+impl Estate {
+    /// Jira apps of Connect, each with the number in its client key, that all have one secret.
+    pub fn of_connect(secret: &str, size: Size) -> Self {
+        let connect = |app: usize, text: String| {
+            let (before, rest) = text.split_once("{method: token").expect("a credential");
+            let (_, rest) = rest.split_once('}').expect("its end");
+            let credential =
+                format!("{{method: connect_jwt, kind: connect, client_key: key-{app}, secret: {{file: secret}}}}");
+            format!("{before}{credential}{rest}").replace("scopes: [read:jira-work]", "scopes: [READ]")
+        };
+        let (catalogs, mut store) = store_of("jira", size, false, connect);
+        let snapshot = store.snapshot(&Secrets::from([("secret".into(), Secret::new(secret.as_bytes()))]));
+        let gate = gate("jira", &catalogs);
+        let gate = GateRules { identify: Identify { connect_jwt: true, ..Identify::default() }, ..gate };
         Self { gate, snapshot, size, store }
     }
 }
