@@ -189,7 +189,7 @@ impl Asking<'_> {
         let uri: Uri = target.parse().map_err(|_| Some(format!("`{target}` is no question")))?;
         for _ in 0..TRIES_MAX {
             let left = self.until.saturating_duration_since(Instant::now());
-            let asked = question::ask(&self.upstream, 0, uri.clone(), self.own.clone(), PAGE_BYTES_MAX);
+            let asked = question::ask(&self.upstream, 0, uri.clone(), Some(self.own.clone()), PAGE_BYTES_MAX);
             let reply = timeout(ANSWER_TIMEOUT.min(left), asked).await.map_err(|_| match left > ANSWER_TIMEOUT {
                 true => Some(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
                 false => None,

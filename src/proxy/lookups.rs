@@ -373,7 +373,7 @@ enum Exchanged {
 }
 
 async fn exchange(asking: Asking<'_>, uri: Uri, authorization: HeaderValue) -> Exchanged {
-    let asked = question::ask(asking.upstream, asking.generation, uri, authorization, ANSWER_BYTES_MAX).await;
+    let asked = question::ask(asking.upstream, asking.generation, uri, Some(authorization), ANSWER_BYTES_MAX).await;
     let question::Reply { status, body, retry_after_s } = match asked {
         Ok(reply) => reply,
         Err(SendError::Moved(_)) => return Exchanged::Moved,

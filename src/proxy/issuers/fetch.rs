@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderValue};
-use http::{Method, StatusCode, Uri, Version};
-use http_body_util::{BodyExt as _, Limited};
+use http::{StatusCode, Uri};
 
 use super::Keys;
 use crate::authz::identity::keys::{KeySet, SET_BYTES_MAX};
 use crate::live::Live;
-use crate::proxy::body::RequestBody;
+use crate::proxy::lookups::question::{Unread, ask};
 use crate::proxy::upstream::{SendError, Upstream};
 
 /// For one fetch, from the connection to the last byte.
@@ -21,7 +19,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a fetch begins anew because the snapshot moved.
 const MOVES_MAX: u32 = 16;
-const USER_AGENT: HeaderValue = HeaderValue::from_static("scopegate");
 
 /// Where a set is fetched from, and how often.
 #[derive(Debug, Clone)]
@@ -72,33 +69,21 @@ pub async fn tend(keys: Arc<Keys>, source: Source, from: Upstream, live: Arc<Liv
 }
 
 async fn fetch(source: &Source, from: &Upstream, live: &Live) -> Result<KeySet, String> {
-    let mut head = http::Request::new(()).into_parts().0;
-    head.method = Method::GET;
-    head.uri = source.uri.clone();
-    head.version = Version::HTTP_11;
-    head.headers.insert(header::HOST, from.target().host.clone());
-    head.headers.insert(header::USER_AGENT, USER_AGENT);
-    head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for _ in 0..MOVES_MAX {
         let generation = live.generation().load(Ordering::SeqCst);
-        let response = match from.send(generation, || head.clone(), RequestBody::Empty, None).await {
-            Ok(response) => response,
+        let reply = match ask(from, generation, source.uri.clone(), None, SET_BYTES_MAX).await {
+            Ok(reply) => reply,
             Err(SendError::Moved(_)) => continue,
             Err(error) => return Err(error.to_string()),
         };
-        let (answer, body) = response.into_parts();
-        if answer.status != StatusCode::OK {
-            return Err(format!("answered with status {}", answer.status.as_u16()));
+        if reply.status != StatusCode::OK {
+            return Err(format!("answered with status {}", reply.status.as_u16()));
         }
-        let is_plain =
-            answer.headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes() == b"identity");
-        if !is_plain {
-            return Err("answered in a coding that was not asked for".to_owned());
-        }
-        let body = Limited::new(body, SET_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| format!("broke off, or sent more than {} KiB", SET_BYTES_MAX >> 10))?;
-        return KeySet::parse(&body.to_bytes()).map_err(|fault| format!("sent a key set that {fault}"));
+        let body = reply.body.map_err(|unread| match unread {
+            Unread::Packed => "answered in a coding that was not asked for".to_owned(),
+            Unread::Broken => format!("broke off, or sent more than {} KiB", SET_BYTES_MAX >> 10),
+        })?;
+        return KeySet::parse(&body).map_err(|fault| format!("sent a key set that {fault}"));
     }
     Err("could not be asked: the policy moves too fast".to_owned())
 }

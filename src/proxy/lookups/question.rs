@@ -1,4 +1,5 @@
-//! One question of the gate's own to the product: a GET with a credential, and the answer, whole and bounded.
+//! One question of the gate's own, to the product with a credential or to whoever publishes keys without: a GET, and the answer,
+//! whole and bounded.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -37,7 +38,7 @@ pub async fn ask(
     upstream: &Upstream,
     generation: u64,
     uri: Uri,
-    authorization: HeaderValue,
+    authorization: Option<HeaderValue>,
     bytes_max: usize,
 ) -> Result<Reply, SendError> {
     let mut head = http::Request::new(()).into_parts().0;
@@ -48,7 +49,7 @@ pub async fn ask(
     head.headers.insert(header::USER_AGENT, USER_AGENT);
     head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    head.headers.insert(header::AUTHORIZATION, authorization);
+    head.headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
     let response = upstream.send(generation, || head.clone(), RequestBody::Empty, None).await?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, bytes_max).collect().await;
