@@ -160,7 +160,7 @@ fn get_by(token: &str) -> Parts {
 /// One app by a token, as a worker tells it and the core decides.
 fn told_and_decided(estate: &Estate, issuers: &Issuers, head: &Parts) -> bool {
     let view = RequestView::of(head).expect("a request");
-    let bearer = issuers.told(&view, NOW_MS).expect("its key is there");
+    let bearer = issuers.told(&view, || NOW_MS).expect("its key is there");
     decide(&estate.snapshot, &estate.gate, &view.with_bearer(bearer), &facts(BodyFacts::NotHeld)).is_ok()
 }
 
@@ -172,7 +172,7 @@ fn known_token<'e>(estate: &'e Estate, signed: &issuer::Signed, head: &'e Parts)
     let mut view = RequestView::of(head).expect("a request").with_token(&mut seen);
     move || {
         black_box(seen.digest_of(black_box(token)));
-        view.bears(issuers.told(&view, NOW_MS).expect("its key is there"));
+        view.bears(issuers.told(&view, || NOW_MS).expect("its key is there"));
         decide(&estate.snapshot, &estate.gate, &view, &facts(BodyFacts::NotHeld)).is_ok()
     }
 }

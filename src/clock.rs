@@ -29,6 +29,8 @@ pub struct Clock {
     behind_ms: AtomicI64,
     /// Unix time at which the kernel booted, by the clock that is believed.
     booted_at_ms: AtomicI64,
+    /// The kernel's name for this boot.
+    boot: Option<String>,
     /// The clock was not set when this was told.
     is_unset: AtomicBool,
     /// Held while it is measured: an older look must not be told over a newer one.
@@ -45,7 +47,8 @@ impl Clock {
     }
 
     fn started(wall_ms: i64, since_boot_ms: i64, kept: Option<&Kept>) -> Self {
-        let of_this_boot = kept.filter(|kept| kept.boot.is_some() && kept.boot == kept::boot());
+        let boot = kept::boot();
+        let of_this_boot = kept.filter(|kept| kept.boot.is_some() && kept.boot == boot);
         // A clock that was set back is believed by a start, but for what had ended.
         let by_wall_ms = wall_ms.saturating_sub(since_boot_ms);
         let booted_at_ms = of_this_boot.map_or(by_wall_ms, |kept| kept.booted_at_ms.min(by_wall_ms));
@@ -53,6 +56,7 @@ impl Clock {
             latest_ms: AtomicI64::new(kept.map_or(wall_ms, |kept| kept.latest_ms.max(wall_ms))),
             behind_ms: AtomicI64::new(0),
             booted_at_ms: AtomicI64::new(booted_at_ms),
+            boot,
             is_unset: AtomicBool::new(booted_at_ms.saturating_add(since_boot_ms) < SET_SINCE_MS),
             measuring: Mutex::new(()),
             passed_ms: AtomicI64::new(0),
@@ -107,7 +111,7 @@ impl Clock {
         Kept {
             latest_ms: self.latest_ms.load(Ordering::Relaxed),
             booted_at_ms: self.booted_at_ms.load(Ordering::Relaxed),
-            boot: kept::boot(),
+            boot: self.boot.clone(),
         }
     }
 

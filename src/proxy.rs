@@ -187,7 +187,7 @@ impl Hub {
         let head = open.head();
         let unread = rest_of(&body);
         let (mut request, handshake) = self.view(peer, head).map_err(|denial| Refused { denial, body: unread })?;
-        let bearer = match self.issuers.told(&request, self.live.now_ms()) {
+        let bearer = match self.issuers.told(&request, || self.live.now_ms()) {
             Some(bearer) => bearer,
             // Boxed, as whatever few requests wait for.
             None => Box::pin(self.issuers.resolved(&request, || self.live.now_ms())).await,

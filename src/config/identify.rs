@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{Beside, upstream};
+use super::address::{Beside, is_loopback, upstream};
 use super::check::{Context, duration};
 use super::file::{BypassWord, ClaimsMirror, IdentifyMirror, JwtMirror, KeysMirror, TrustedHeaderMirror};
 use super::model::{Bypass, Fetched, KeySource, Protocol, UpstreamAddress};
@@ -282,9 +282,7 @@ fn key_source(context: &Context<'_>, written: Spanned<KeysMirror>) -> Option<Key
 /// Whether nobody but this machine is on the way.
 fn is_here(address: &UpstreamAddress) -> bool {
     match address {
-        UpstreamAddress::Tcp { host, .. } => {
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+        UpstreamAddress::Tcp { host, .. } => is_loopback(host),
         UpstreamAddress::Unix(_) => true,
     }
 }

@@ -183,11 +183,11 @@ impl Issuers {
 
     /// What the token of a request is, where that can be told at once: always, but for a key that is not known.
     #[inline]
-    pub fn told(&self, request: &RequestView<'_>, now_ms: i64) -> Option<Bearer> {
+    pub fn told(&self, request: &RequestView<'_>, now_ms: impl Fn() -> i64) -> Option<Bearer> {
         if self.issuers.is_empty() {
             return Some(Bearer::Opaque);
         }
-        match self.look(request, now_ms) {
+        match self.look(request, now_ms()) {
             Look::Told(bearer) => Some(bearer),
             Look::Lacks(..) => None,
         }

@@ -226,9 +226,8 @@ impl Entry {
 
     fn decide(&self, snapshot: &Snapshot, gate: &OfGate, standing: &Standing, now: Now) -> Result<Permit, Box<Denial>> {
         let bad = |why| Box::new(Denial { why: Some(why), ..Denial::of(Reason::BadRequest) });
-        let request = RequestView::of(&self.head).map_err(|error| bad(error.0))?.shown_at(standing.shown_ms);
+        let mut request = RequestView::of(&self.head).map_err(|error| bad(error.0))?.shown_at(standing.shown_ms);
         // What its evidence says was verified when it was shown, and counts until that ends.
-        let mut request = request;
         if let Some(claims) = standing.who.claims() {
             match claims.by {
                 ClientMethod::Jwt => request.bears(Bearer::Proven(Arc::clone(claims))),
